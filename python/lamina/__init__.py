@@ -1,0 +1,81 @@
+"""Deep learning and language models on an ordinary CPU, from the same Rust kernels.
+
+Sub-packages load when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lamina._kernels import isa, num_threads, set_num_threads
+from lamina.profiler import profile
+from lamina.random import manual_seed
+from lamina.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from lamina.tensor import Tensor, as_tensor
+
+if TYPE_CHECKING:
+    from lamina import (
+        compare,
+        data,
+        generation,
+        lm,
+        models,
+        nn,
+        ops,
+        optim,
+        testing,
+        text,
+        train,
+    )
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = frozenset(
+    {
+        "compare",
+        "data",
+        "generation",
+        "lm",
+        "models",
+        "nn",
+        "ops",
+        "optim",
+        "testing",
+        "text",
+        "train",
+    }
+)
+
+__all__ = [
+    "Tensor",
+    "as_tensor",
+    "compare",
+    "data",
+    "enable_grad",
+    "generation",
+    "is_grad_enabled",
+    "isa",
+    "lm",
+    "manual_seed",
+    "models",
+    "nn",
+    "no_grad",
+    "num_threads",
+    "ops",
+    "optim",
+    "profile",
+    "set_grad_enabled",
+    "set_num_threads",
+    "testing",
+    "text",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"lamina.{name}")
+    raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBPACKAGES})

@@ -1,0 +1,21 @@
+"""Layers, one file per family; names, arguments and parameters are PyTorch's."""
+
+from lamina.nn import init
+from lamina.nn.module import (
+    IncompatibleKeys,
+    Module,
+    ModuleDict,
+    ModuleList,
+    Parameter,
+    Sequential,
+)
+
+__all__ = [
+    "IncompatibleKeys",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "Sequential",
+    "init",
+]

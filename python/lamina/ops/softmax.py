@@ -1,0 +1,40 @@
+"""Softmax and log-softmax."""
+
+from collections.abc import Callable
+
+from lamina import _kernels
+from lamina.tape import Gradients
+from lamina.tensor import Array, Operand, Tensor, as_tensor
+
+_Forward = Callable[[Array], Array]
+_Backward = Callable[[Array, Array], Array]
+
+
+def softmax(x: Operand, dim: int = -1) -> Tensor:
+    """``exp(x)`` divided by its sum over the axis ``dim``."""
+    return _over_axis(x, dim, _kernels.softmax_forward, _kernels.softmax_backward)
+
+
+def log_softmax(x: Operand, dim: int = -1) -> Tensor:
+    """Natural logarithm of :func:`softmax`, without its loss of small numbers."""
+    return _over_axis(x, dim, _kernels.log_softmax_forward, _kernels.log_softmax_backward)
+
+
+def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> Tensor:
+    x = as_tensor(x)
+    data = x.data
+    if data.ndim == 0:
+        raise ValueError("softmax: x: expected at least 1 axis, got none")
+    if not -data.ndim <= dim < data.ndim:
+        raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
+    moved = data.swapaxes(dim, -1)
+    shape = moved.shape
+    rows = forward(
+        moved.reshape(-1, shape[-1]) if data.size else moved.reshape(0, max(shape[-1], 1))
+    )
+
+    def vjp(dy: Array) -> Gradients:
+        dx = backward(dy.swapaxes(dim, -1).reshape(rows.shape), rows)
+        return (dx.reshape(shape).swapaxes(dim, -1),)
+
+    return Tensor.record(rows.reshape(shape).swapaxes(dim, -1), (x,), vjp)

@@ -1,0 +1,17 @@
+"""The library's own source of randomness, used wherever no ``rng`` is given."""
+
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Start the library's generator from ``seed`` and return it."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+    return _generator
+
+
+def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
+    """``rng``, or the library's generator where it is ``None``."""
+    return _generator if rng is None else rng

@@ -1,0 +1,16 @@
+//! Numerical kernels of lamina.
+//!
+//! One file per subject, each with its equations, a forward and a backward function. Threads run
+//! outside, vector code inside: a kernel cuts its work into chunks that depend on the shape alone,
+//! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
+
+pub mod element;
+pub mod error;
+pub mod matmul;
+pub mod memory;
+pub mod simd;
+pub mod softmax;
+pub mod threads;
+
+pub use element::Element;
+pub use error::{Error, Result, check_shape};

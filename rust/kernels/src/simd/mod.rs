@@ -1,0 +1,281 @@
+//! One vector trait, its forms for each instruction set, and the choice between them at run time.
+//!
+//! A kernel writes its inner loops once with [`vectorized!`], generic over `S: Isa`; the macro makes
+//! a copy for each instruction set and a front that picks one. `LAMINA_ISA` (`portable`, `avx2`,
+//! `avx512`) forces a set. Closures do not inherit the instruction set of the function around
+//! them, so inside a vectorized body helpers are `#[inline(always)]` functions, and threads stay
+//! outside.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod math;
+mod portable;
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::{Lanes, Portable};
+
+use crate::Element;
+
+/// No form has more lanes than this.
+pub const MAX_LANES: usize = 16;
+
+/// A register of numbers. Comparisons give a mask; a NaN compares false.
+pub trait Vector: Copy {
+    /// The number in each lane.
+    type Elem: Element;
+    /// Result of a comparison.
+    type Mask: Copy;
+    /// How many lanes.
+    const LANES: usize;
+
+    /// The same number in every lane.
+    fn splat(x: Self::Elem) -> Self;
+    /// Lanes read from `source`.
+    ///
+    /// # Safety
+    /// `LANES` numbers are readable at `source`.
+    unsafe fn load(source: *const Self::Elem) -> Self;
+    /// Lanes written to `target`.
+    ///
+    /// # Safety
+    /// `LANES` numbers are writable at `target`.
+    unsafe fn store(self, target: *mut Self::Elem);
+    /// The first `count` lanes read from `source`, zero in the others.
+    ///
+    /// # Safety
+    /// `count <= LANES` numbers are readable at `source`.
+    unsafe fn load_first(source: *const Self::Elem, count: usize) -> Self;
+    /// The first `count` lanes written to `target`.
+    ///
+    /// # Safety
+    /// `count <= LANES` numbers are writable at `target`.
+    unsafe fn store_first(self, target: *mut Self::Elem, count: usize);
+
+    /// Sum.
+    fn add(self, other: Self) -> Self;
+    /// Difference.
+    fn sub(self, other: Self) -> Self;
+    /// Product.
+    fn mul(self, other: Self) -> Self;
+    /// Quotient.
+    fn div(self, other: Self) -> Self;
+    /// `self * b + c`, rounded once where the hardware does.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `c - self * b`.
+    fn neg_mul_add(self, b: Self, c: Self) -> Self;
+    /// The smaller; `other` where either is NaN.
+    fn min(self, other: Self) -> Self;
+    /// The larger; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
+    /// Negation.
+    fn neg(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Nearest integer, ties to even.
+    fn round(self) -> Self;
+    /// `self * 2^n` for lanes `n` that hold an integer which keeps the result normal.
+    fn scale_by_power(self, n: Self) -> Self;
+    /// Mantissa in `[0.5, 1)` and exponent of positive normal lanes.
+    fn split_power(self) -> (Self, Self);
+
+    /// `self < other`.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// `self <= other`.
+    fn le(self, other: Self) -> Self::Mask;
+    /// `self == other`.
+    fn eq(self, other: Self) -> Self::Mask;
+    /// `yes` where the mask holds, else `no`.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// Sum over the lanes, in an order fixed by their number.
+    fn sum(self) -> Self::Elem;
+    /// Largest lane.
+    fn max_lane(self) -> Self::Elem;
+
+    /// `e^x`; 0 below the smallest normal result, infinity above the range, NaN for NaN.
+    fn exp(self) -> Self;
+    /// Natural logarithm; `-inf` at 0, NaN below.
+    fn ln(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Error function.
+    fn erf(self) -> Self;
+
+    /// The first numbers of `from`, at most a register full; zero in lanes beyond its end.
+    #[inline(always)]
+    fn read(from: &[Self::Elem]) -> Self {
+        if from.len() >= Self::LANES {
+            // SAFETY: as many numbers as lanes are there.
+            unsafe { Self::load(from.as_ptr()) }
+        } else {
+            // SAFETY: the slice holds as many as are read.
+            unsafe { Self::load_first(from.as_ptr(), from.len()) }
+        }
+    }
+
+    /// Like [`Vector::read`], with `fill` in lanes beyond the end.
+    #[inline(always)]
+    fn read_or(from: &[Self::Elem], fill: Self::Elem) -> Self {
+        if from.len() >= Self::LANES {
+            return Self::read(from);
+        }
+        let mut lanes = [fill; MAX_LANES];
+        lanes[..from.len()].copy_from_slice(from);
+        Self::read(&lanes)
+    }
+
+    /// Writes the first lanes over `to`, at most a register full.
+    #[inline(always)]
+    fn write(self, to: &mut [Self::Elem]) {
+        if to.len() >= Self::LANES {
+            // SAFETY: there is room for every lane.
+            unsafe { self.store(to.as_mut_ptr()) }
+        } else {
+            // SAFETY: the slice holds as many as are written.
+            unsafe { self.store_first(to.as_mut_ptr(), to.len()) }
+        }
+    }
+
+    /// Zero in every lane.
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(num_traits::Zero::zero())
+    }
+
+    /// A constant given as `f64`.
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        Self::splat(Self::Elem::of(x))
+    }
+
+    /// `1 / (1 + e^-x)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        let one = Self::of(1.0);
+        one.div(one.add(self.neg().exp()))
+    }
+}
+
+/// A set of instructions: which vector serves each element.
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// Vector of `f32`.
+    type F32: Vector<Elem = f32>;
+    /// Vector of `f64`.
+    type F64: Vector<Elem = f64>;
+}
+
+/// Instruction sets there is code for, in rising order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Whatever the target always has; NEON on aarch64.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL.
+    Avx512,
+}
+
+impl Level {
+    /// Name as `LAMINA_ISA` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Those this machine can run.
+    pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                levels.push(Self::Avx2);
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                {
+                    levels.push(Self::Avx512);
+                }
+            }
+        }
+        levels
+    }
+}
+
+static LEVEL: OnceLock<Result<Level, String>> = OnceLock::new();
+
+fn choose() -> Result<Level, String> {
+    let available = Level::available();
+    let best = *available.last().expect("portable is always there");
+    match std::env::var("LAMINA_ISA") {
+        Err(_) => Ok(best),
+        Ok(name) => available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|level| level.name()).collect();
+            format!("LAMINA_ISA: expected one of {}, got {name:?}", names.join(", "))
+        }),
+    }
+}
+
+/// The level in use, or why `LAMINA_ISA` cannot be followed.
+pub fn level() -> Result<Level, String> {
+    LEVEL.get_or_init(choose).clone()
+}
+
+/// The level in use; portable where `LAMINA_ISA` cannot be followed, which the extension reports.
+#[inline(always)]
+pub fn isa() -> Level {
+    match LEVEL.get_or_init(choose) {
+        Ok(level) => *level,
+        Err(_) => Level::Portable,
+    }
+}
+
+/// Makes one copy of a function for each instruction set and a front that picks one at run time.
+///
+/// The body is generic over the set, named first; elements may follow:
+/// `vectorized! { fn scale<S, T: Element>(x: &mut [T], by: T) { ... T::V::<S>::splat(by) ... } }`
+#[macro_export]
+macro_rules! vectorized {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$S:ident $(, $T:ident : $bound:path)* $(,)?>
+        ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(unsafe_code, clippy::extra_unused_type_parameters)]
+        $vis fn $name<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn body<$S: $crate::simd::Isa $(, $T: $bound)*>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+            fn avx512<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Avx512 $(, $T)*>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+            fn avx2<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Avx2 $(, $T)*>($($arg),*)
+            }
+            match $crate::simd::isa() {
+                // SAFETY: the level was chosen because this machine has its features.
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Level::Avx512 => unsafe { avx512::<$($T),*>($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Level::Avx2 => unsafe { avx2::<$($T),*>($($arg),*) },
+                _ => body::<$crate::simd::Portable $(, $T)*>($($arg),*),
+            }
+        }
+    };
+}

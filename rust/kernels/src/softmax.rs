@@ -1,0 +1,171 @@
+//! Softmax and log-softmax over the last axis.
+//!
+//! softmax:      y = exp(x - max x) / sum exp(x - max x)     dx = y * (dy - sum(dy * y))
+//! log-softmax:  y = x - max x - ln sum exp(x - max x)       dx = dy - exp(y) * sum(dy)
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::simd::{Isa, Vector};
+use crate::{Element, Result, check_shape, memory, threads, vectorized};
+
+/// Softmax of each row of `x` `[R, C]`. A row of `-inf` gives NaN, as in NumPy.
+pub fn forward<T: Element>(x: ArrayView2<'_, T>) -> Result<Array2<T>> {
+    Ok(map_rows(x, softmax_row))
+}
+
+/// Logarithm of the softmax of each row of `x` `[R, C]`.
+pub fn log_forward<T: Element>(x: ArrayView2<'_, T>) -> Result<Array2<T>> {
+    Ok(map_rows(x, log_softmax_row))
+}
+
+/// Gradient of the input of softmax from that of the output, `dy`, and the output `y`, `[R, C]`.
+pub fn backward<T: Element>(dy: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Array2<T>> {
+    check_shape("softmax_backward", "dy", y.shape(), dy.shape())?;
+    Ok(zip_rows(dy, y, softmax_row_backward))
+}
+
+/// Gradient of the input of log-softmax from `dy` and the output `y`, both `[R, C]`.
+pub fn log_backward<T: Element>(dy: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Array2<T>> {
+    check_shape("log_softmax_backward", "dy", y.shape(), dy.shape())?;
+    Ok(zip_rows(dy, y, log_softmax_row_backward))
+}
+
+fn map_rows<T: Element>(x: ArrayView2<'_, T>, row: fn(&[T], &mut [T])) -> Array2<T> {
+    let (rows, columns) = x.dim();
+    let x = x.as_standard_layout();
+    let x = x.as_slice().expect("standard layout");
+    let mut y = memory::unfilled_array((rows, columns));
+    let step = threads::piece_len(rows, columns) * columns;
+    let out = y.as_slice_mut().expect("a new array");
+    threads::for_each_piece(out, step, rows * columns, |piece, y| {
+        let x = &x[piece * step..][..y.len()];
+        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+            row(x, y);
+        }
+    });
+    y
+}
+
+fn zip_rows<T: Element>(
+    dy: ArrayView2<'_, T>,
+    y: ArrayView2<'_, T>,
+    row: fn(&[T], &[T], &mut [T]),
+) -> Array2<T> {
+    let (rows, columns) = y.dim();
+    let (dy, y) = (dy.as_standard_layout(), y.as_standard_layout());
+    let dy = dy.as_slice().expect("standard layout");
+    let y = y.as_slice().expect("standard layout");
+    let mut dx = memory::unfilled_array((rows, columns));
+    let step = threads::piece_len(rows, columns) * columns;
+    let out = dx.as_slice_mut().expect("a new array");
+    threads::for_each_piece(out, step, rows * columns, |piece, dx| {
+        let range = piece * step..piece * step + dx.len();
+        let rows = dy[range.clone()].chunks_exact(columns).zip(y[range].chunks_exact(columns));
+        for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(columns)) {
+            row(dy, y, dx);
+        }
+    });
+    dx
+}
+
+vectorized! {
+    /// Largest number of `x`, `-inf` where there is none, NaN where there is a NaN.
+    pub fn row_max<S, T: Element>(x: &[T]) -> T {
+        let mut max = T::V::<S>::splat(T::neg_infinity());
+        let mut nan = T::V::<S>::zero();
+        for x in x.chunks(T::V::<S>::LANES) {
+            let x = T::V::<S>::read_or(x, T::neg_infinity());
+            max = x.max(max);
+            nan = T::V::<S>::select(x.eq(x), nan, x);
+        }
+        let nan = nan.sum();
+        if nan.is_nan() { nan } else { max.max_lane() }
+    }
+}
+
+/// Writes `exp(x - max)` to `y` and returns its sum.
+#[inline(always)]
+fn exp_row<S: Isa, T: Element>(x: &[T], max: T, y: &mut [T]) -> T {
+    let shift = T::V::<S>::splat(max);
+    let mut sum = T::V::<S>::zero();
+    let lanes = T::V::<S>::LANES;
+    for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
+        let e = T::V::<S>::read_or(x, T::neg_infinity()).sub(shift).exp();
+        e.write(y);
+        sum = sum.add(e);
+    }
+    sum.sum()
+}
+
+vectorized! {
+    fn softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
+        let sum = exp_row::<S, T>(x, row_max(x), y);
+        let by = T::one() / sum;
+        for y in y {
+            *y *= by;
+        }
+    }
+}
+
+vectorized! {
+    fn log_softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
+        let max = row_max(x);
+        let shift = max + exp_row::<S, T>(x, max, y).ln();
+        for (x, y) in x.iter().zip(y) {
+            *y = *x - shift;
+        }
+    }
+}
+
+vectorized! {
+    fn softmax_row_backward<S, T: Element>(dy: &[T], y: &[T], dx: &mut [T]) {
+        let lanes = T::V::<S>::LANES;
+        let mut dot = T::V::<S>::zero();
+        for (dy, y) in dy.chunks(lanes).zip(y.chunks(lanes)) {
+            dot = T::V::<S>::read(dy).mul_add(T::V::<S>::read(y), dot);
+        }
+        let dot = dot.sum();
+        for ((dy, y), dx) in dy.iter().zip(y).zip(dx) {
+            *dx = *y * (*dy - dot);
+        }
+    }
+}
+
+vectorized! {
+    fn log_softmax_row_backward<S, T: Element>(dy: &[T], y: &[T], dx: &mut [T]) {
+        let lanes = T::V::<S>::LANES;
+        let mut sum = T::V::<S>::zero();
+        for dy in dy.chunks(lanes) {
+            sum = sum.add(T::V::<S>::read(dy));
+        }
+        let sum = T::V::<S>::splat(sum.sum());
+        for ((dy, y), dx) in dy.chunks(lanes).zip(y.chunks(lanes)).zip(dx.chunks_mut(lanes)) {
+            let p = T::V::<S>::read(y).exp();
+            p.neg_mul_add(sum, T::V::<S>::read(dy)).write(dx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn rows_sum_to_one_and_infinities_count_for_nothing() {
+        let x = array![[1.0f32, 2.0, f32::NEG_INFINITY], [1e30, 1e30, -1e30]];
+        let y = forward(x.view()).unwrap();
+        let third = 1.0 / (1.0 + 1.0f32.exp());
+        assert!((y[[0, 0]] - third).abs() < 1e-7 && y[[0, 2]] == 0.0);
+        assert_eq!(y.row(1).to_vec(), [0.5, 0.5, 0.0]);
+        assert!(forward(array![[f32::NAN, 1.0]].view()).unwrap()[[0, 1]].is_nan());
+    }
+
+    #[test]
+    fn shapes_must_agree() {
+        let y = array![[1.0f64, 2.0]];
+        let error = backward(array![[1.0f64]].view(), y.view()).unwrap_err();
+        assert_eq!(error.to_string(), "[softmax_backward] dy: expected shape [1, 2], got [1, 1]");
+    }
+}

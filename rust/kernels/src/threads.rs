@@ -1,0 +1,417 @@
+//! The one pool of threads, made for regions of a few microseconds.
+//!
+//! Tasks are numbered; which thread runs a task never changes what the task does, so results do
+//! not depend on the number of threads as long as tasks follow from the shape alone. Each thread
+//! starts on its own stretch of the numbers and then takes from the others', so a thread that
+//! another process holds up delays at most the task it is in, and a worker that is still asleep
+//! delays nothing.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// Most threads the pool will ever run.
+pub const MAX_THREADS: usize = 256;
+
+/// Work below this many simple operations (about a nanosecond each) stays on the calling thread.
+const WORTHWHILE: usize = 10_000;
+
+/// How long a worker without work looks for more before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// A stretch of task numbers, on a cache line of its own.
+#[repr(align(64))]
+struct Stretch {
+    next: AtomicUsize,
+    end: usize,
+}
+
+/// One parallel region, on the stack of the thread that opened it.
+struct Region<'a> {
+    run: &'a (dyn Fn(usize) + Sync),
+    stretches: Vec<Stretch>,
+    panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+}
+
+impl Region<'_> {
+    /// Runs tasks until none is left, beginning with the stretch of thread `first`.
+    fn work(&self, first: usize) {
+        let count = self.stretches.len();
+        for i in 0..count {
+            let stretch = &self.stretches[(first + i) % count];
+            loop {
+                let task = stretch.next.fetch_add(1, Ordering::Relaxed);
+                if task >= stretch.end {
+                    break;
+                }
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(task))) {
+                    lock(&self.panic).get_or_insert(panic);
+                }
+            }
+        }
+    }
+}
+
+struct Worker {
+    asleep: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// What the caller and the workers share. Never freed: a forked child leaves its parent's behind.
+struct Pool {
+    /// Changes with each region, which is what a spinning worker watches.
+    epoch: AtomicU32,
+    /// The open region or null.
+    region: AtomicPtr<Region<'static>>,
+    /// Workers that may hold a reference to the region.
+    inside: AtomicUsize,
+    workers: Mutex<Vec<&'static Worker>>,
+    /// Workers that belong to the pool at the present number of threads.
+    active: AtomicUsize,
+    /// Held by the thread whose region is open; others run their tasks themselves.
+    owner: Mutex<()>,
+}
+
+static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Threads that kernels use: what `set_num_threads` said, else `LAMINA_NUM_THREADS`, else the
+/// processors this process may run on.
+pub fn num_threads() -> usize {
+    match THREADS.load(Ordering::Relaxed) {
+        0 => {
+            let n = from_environment().unwrap_or_else(|_| processors());
+            THREADS.store(n, Ordering::Relaxed);
+            n
+        }
+        n => n,
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
+/// The number of threads that the environment asks for.
+pub fn from_environment() -> Result<usize, String> {
+    match std::env::var("LAMINA_NUM_THREADS") {
+        Err(_) => Ok(processors()),
+        Ok(text) => match text.trim().parse() {
+            Ok(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+            _ => Err(format!("LAMINA_NUM_THREADS: expected 1 to {MAX_THREADS}, got {text:?}")),
+        },
+    }
+}
+
+/// Sets the number of threads, 1 to [`MAX_THREADS`]; others are taken as the nearer end.
+pub fn set_num_threads(n: usize) {
+    THREADS.store(n.clamp(1, MAX_THREADS), Ordering::Relaxed);
+}
+
+/// The child of a fork has none of its parent's workers, so it starts a pool of its own.
+#[cfg(unix)]
+extern "C" fn forget_pool() {
+    POOL.store(std::ptr::null_mut(), Ordering::SeqCst);
+    INSIDE.with(|inside| inside.set(false));
+}
+
+fn pool() -> &'static Pool {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let known = POOL.load(Ordering::Acquire);
+    if !known.is_null() {
+        // SAFETY: a pool is leaked when it is made and so lives for ever.
+        return unsafe { &*known };
+    }
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if POOL.load(Ordering::Acquire).is_null() {
+        #[cfg(unix)]
+        {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            // SAFETY: the handler stores one pointer and clears one flag.
+            ONCE.call_once(|| unsafe {
+                libc::pthread_atfork(None, None, Some(forget_pool));
+            });
+        }
+        let made = Box::leak(Box::new(Pool {
+            epoch: AtomicU32::new(0),
+            region: AtomicPtr::new(std::ptr::null_mut()),
+            inside: AtomicUsize::new(0),
+            workers: Mutex::new(Vec::new()),
+            active: AtomicUsize::new(0),
+            owner: Mutex::new(()),
+        }));
+        POOL.store(made, Ordering::Release);
+    }
+    // SAFETY: as above.
+    unsafe { &*POOL.load(Ordering::Acquire) }
+}
+
+impl Pool {
+    /// Starts workers until there are `wanted`; fewer where the system refuses.
+    fn grow(&'static self, wanted: usize) {
+        let mut workers = lock(&self.workers);
+        while workers.len() < wanted {
+            let index = workers.len() + 1;
+            let worker: &'static Worker = Box::leak(Box::new(Worker {
+                asleep: AtomicBool::new(false),
+                thread: Mutex::new(None),
+            }));
+            let body = move || self.serve(worker, index);
+            match std::thread::Builder::new().name(format!("lamina-{index}")).spawn(body) {
+                Ok(handle) => *lock(&worker.thread) = Some(handle.thread().clone()),
+                Err(_) => break,
+            }
+            workers.push(worker);
+        }
+        self.active.store(wanted.min(workers.len()), Ordering::Relaxed);
+    }
+
+    fn serve(&self, worker: &Worker, index: usize) {
+        INSIDE.with(|inside| inside.set(true));
+        let mut seen = 0;
+        loop {
+            seen = self.wait_for_region(worker, seen);
+            if index > self.active.load(Ordering::Relaxed) {
+                continue;
+            }
+            self.inside.fetch_add(1, Ordering::SeqCst);
+            let region = self.region.load(Ordering::SeqCst);
+            if !region.is_null() {
+                // SAFETY: the owner frees the region only after it took the pointer back and then
+                // saw `inside` at zero; both orders are sequentially consistent.
+                unsafe { (*region).work(index) };
+            }
+            self.inside.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    fn wait_for_region(&self, worker: &Worker, seen: u32) -> u32 {
+        let start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                let epoch = self.epoch.load(Ordering::Acquire);
+                if epoch != seen {
+                    return epoch;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN {
+                worker.asleep.store(true, Ordering::SeqCst);
+                let epoch = self.epoch.load(Ordering::SeqCst);
+                if epoch == seen {
+                    std::thread::park();
+                }
+                worker.asleep.store(false, Ordering::SeqCst);
+                let epoch = self.epoch.load(Ordering::Acquire);
+                if epoch != seen {
+                    return epoch;
+                }
+            }
+        }
+    }
+
+    fn run(&'static self, threads: usize, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+        if self.active.load(Ordering::Relaxed) != threads - 1 {
+            self.grow(threads - 1);
+        }
+        let share = tasks.div_ceil(threads);
+        let stretches = (0..threads)
+            .map(|i| Stretch {
+                next: AtomicUsize::new((i * share).min(tasks)),
+                end: ((i + 1) * share).min(tasks),
+            })
+            .collect();
+        let region = Region { run, stretches, panic: Mutex::new(None) };
+        self.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let workers = lock(&self.workers);
+        for worker in workers.iter().take(threads - 1) {
+            if worker.asleep.swap(false, Ordering::SeqCst)
+                && let Some(thread) = &*lock(&worker.thread)
+            {
+                thread.unpark();
+            }
+        }
+        drop(workers);
+        INSIDE.with(|inside| inside.set(true));
+        region.work(0);
+        INSIDE.with(|inside| inside.set(false));
+        self.region.store(std::ptr::null_mut(), Ordering::SeqCst);
+        let mut turns = 0u32;
+        while self.inside.load(Ordering::SeqCst) != 0 {
+            turns += 1;
+            if turns < 2_000 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        if let Some(panic) = lock(&region.panic).take() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Runs `run(0)` to `run(tasks - 1)`, on all threads where `cost`, the simple operations of the
+/// whole (about a nanosecond each), makes that worthwhile.
+///
+/// Calls from inside a task, or while another thread's region is open, run on the calling thread.
+pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
+    let threads = num_threads().min(tasks);
+    if threads > 1 && cost >= WORTHWHILE && !INSIDE.with(Cell::get) {
+        let pool = pool();
+        if let Ok(_owner) = pool.owner.try_lock() {
+            return pool.run(num_threads(), tasks, &run);
+        }
+    }
+    for task in 0..tasks {
+        run(task);
+    }
+}
+
+/// The results of `run(0)` to `run(tasks - 1)` in that order, for sums that must not depend on
+/// the number of threads.
+pub fn map<R: Send>(tasks: usize, cost: usize, run: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = (0..tasks).map(|_| None).collect();
+    let slots = Shared::new(&mut results);
+    for_each(tasks, cost, |task| {
+        // SAFETY: each task has the slot of its number.
+        unsafe { slots.slice(task..task + 1)[0] = Some(run(task)) };
+    });
+    results.into_iter().map(|result| result.expect("every task ran")).collect()
+}
+
+/// Cuts `out` into pieces of `piece` numbers (the last may be shorter) and runs `run(index, piece)`
+/// for each.
+pub fn for_each_piece<T: Send>(
+    out: &mut [T],
+    piece: usize,
+    cost: usize,
+    run: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let len = out.len();
+    let piece = piece.max(1);
+    let out = Shared::new(out);
+    for_each(len.div_ceil(piece), cost, |task| {
+        // SAFETY: pieces of different tasks do not overlap.
+        run(task, unsafe { out.slice(task * piece..((task + 1) * piece).min(len)) });
+    });
+}
+
+/// A slice of which several tasks write parts that do not overlap.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared<T> {
+    start: *mut T,
+    len: usize,
+}
+
+// SAFETY: whoever calls `slice` promises that parts do not overlap.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Shares `whole`, which must outlive every part taken.
+    pub fn new(whole: &mut [T]) -> Self {
+        Self { start: whole.as_mut_ptr(), len: whole.len() }
+    }
+
+    /// The part `range`.
+    ///
+    /// # Safety
+    /// The slice given to `new` is still borrowed, and no other part in use overlaps this one.
+    ///
+    /// # Panics
+    /// Where the range leaves the slice.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "part outside the slice");
+        // SAFETY: the range is inside, and the caller promises that it is not shared.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Pieces into which `items` are cut so that each is worth a task: a function of the sizes alone.
+pub fn piece_len(items: usize, cost_per_item: usize) -> usize {
+    const PIECE_COST: usize = 16_384;
+    (PIECE_COST / cost_per_item.max(1)).clamp(1, items.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_for_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            set_num_threads(threads);
+            for tasks in [0, 1, 2, 7, 1000] {
+                let ran: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                for_each(tasks, usize::MAX, |task| {
+                    ran[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(ran.iter().all(|n| n.load(Ordering::Relaxed) == 1));
+                assert_eq!(map(tasks, usize::MAX, |task| task * 2).len(), tasks);
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_inside_a_region_runs_on_its_own_thread() {
+        set_num_threads(2);
+        let sum = AtomicUsize::new(0);
+        for_each(8, usize::MAX, |_| {
+            for_each(8, usize::MAX, |task| {
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(sum.load(Ordering::Relaxed), 8 * 28);
+    }
+
+    #[test]
+    fn many_callers_at_once() {
+        set_num_threads(3);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let total: usize = map(16, usize::MAX, |task| task).into_iter().sum();
+                        assert_eq!(total, 120);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_survives() {
+        set_num_threads(2);
+        let caught = catch_unwind(|| {
+            for_each(64, usize::MAX, |task| assert!(task != 63, "task 63"));
+        });
+        assert!(caught.is_err());
+        assert_eq!(map(4, usize::MAX, |task| task), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn pieces_cover_the_slice() {
+        let mut out = vec![0usize; 103];
+        for_each_piece(&mut out, 10, usize::MAX, |index, piece| piece.fill(index));
+        assert_eq!(out[102], 10);
+        assert_eq!(out[99], 9);
+    }
+}

@@ -1,0 +1,75 @@
+//! The machine as Python sees it: instruction set, threads, memory.
+
+use lamina_kernels::{memory, simd, threads};
+use numpy::{IntoPyArray, IxDyn};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// Reads the environment once and sets the allocator to keep freed blocks for ten seconds.
+pub(crate) fn start() -> PyResult<()> {
+    keep_freed_blocks();
+    simd::level().map_err(PyValueError::new_err)?;
+    threads::set_num_threads(threads::from_environment().map_err(PyValueError::new_err)?);
+    Ok(())
+}
+
+#[allow(unsafe_code)]
+fn keep_freed_blocks() {
+    // `mi_option_purge_delay`, which the binding does not name; arenas wait ten times as long.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const MILLISECONDS: std::ffi::c_long = 1_000;
+    // SAFETY: sets a number inside the allocator.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS);
+    }
+}
+
+/// Name of the instruction set the kernels run on.
+#[pyfunction]
+pub(crate) fn isa() -> &'static str {
+    simd::isa().name()
+}
+
+/// Number of threads the kernels use.
+#[pyfunction]
+pub(crate) fn num_threads() -> usize {
+    threads::num_threads()
+}
+
+/// Sets the number of threads.
+#[pyfunction]
+#[pyo3(signature = (n, /))]
+pub(crate) fn set_num_threads(n: isize) -> PyResult<()> {
+    match usize::try_from(n) {
+        Ok(n) if (1..=threads::MAX_THREADS).contains(&n) => {
+            threads::set_num_threads(n);
+            Ok(())
+        }
+        _ => Err(PyValueError::new_err(format!(
+            "[set_num_threads] n: expected 1 to {}, got {n}",
+            threads::MAX_THREADS
+        ))),
+    }
+}
+
+/// An array of unspecified values from recycled memory, for NumPy to write into.
+#[pyfunction]
+#[pyo3(signature = (shape, double=false, /))]
+pub(crate) fn empty<'py>(
+    py: Python<'py>,
+    shape: Vec<usize>,
+    double: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let size = if double { size_of::<f64>() } else { size_of::<f32>() };
+    shape
+        .iter()
+        .try_fold(size, |total, &n| total.checked_mul(n))
+        .filter(|&total| total <= isize::MAX as usize)
+        .ok_or_else(|| PyValueError::new_err(format!("[empty] shape: {shape:?} is too large")))?;
+    let shape = IxDyn(&shape);
+    Ok(if double {
+        memory::unfilled_array::<f64, _, _>(shape).into_pyarray(py).into_any()
+    } else {
+        memory::unfilled_array::<f32, _, _>(shape).into_pyarray(py).into_any()
+    })
+}
