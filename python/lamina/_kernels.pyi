@@ -8,8 +8,11 @@ import numpy.typing as npt
 __all__ = [
     "empty",
     "isa",
+    "linear_backward",
+    "linear_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "matmul_batched",
     "num_threads",
     "profile_start",
     "profile_stop",
@@ -30,3 +33,16 @@ def softmax_forward(x: _Array, /) -> _Array: ...
 def softmax_backward(dy: _Array, y: _Array, /) -> _Array: ...
 def log_softmax_forward(x: _Array, /) -> _Array: ...
 def log_softmax_backward(dy: _Array, y: _Array, /) -> _Array: ...
+def matmul_batched(a: _Array, b: _Array, /) -> _Array: ...
+def linear_forward(
+    x: _Array, weight: _Array, bias: _Array | None, activation_name: str, save: bool, /
+) -> tuple[_Array, _Array | None]: ...
+def linear_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    activation_name: str,
+    kept: _Array | None,
+    needs: tuple[bool, bool, bool],
+    /,
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...

@@ -1,6 +1,7 @@
 """Layers, one file per family; names, arguments and parameters are PyTorch's."""
 
 from lamina.nn import init
+from lamina.nn.linear import Linear
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,
@@ -12,6 +13,7 @@ from lamina.nn.module import (
 
 __all__ = [
     "IncompatibleKeys",
+    "Linear",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -1,6 +1,7 @@
 """Initial values of parameters. Each fills a tensor in place and returns it."""
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -8,29 +9,33 @@ from lamina.random import generator
 from lamina.tensor import Tensor
 
 Rng = np.random.Generator | None
+FLOAT = np.dtype(np.float32)
+AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> Tensor:
+def uniform_(tensor: AnyTensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> AnyTensor:
     """Uniform on ``[a, b)``."""
     tensor.data[...] = generator(rng).uniform(a, b, tensor.shape)
     return tensor
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None) -> Tensor:
+def normal_(
+    tensor: AnyTensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None
+) -> AnyTensor:
     """Normal with the given mean and standard deviation."""
     tensor.data[...] = generator(rng).normal(mean, std, tensor.shape)
     return tensor
 
 
 def trunc_normal_(
-    tensor: Tensor,
+    tensor: AnyTensor,
     mean: float = 0.0,
     std: float = 1.0,
     a: float = -2.0,
     b: float = 2.0,
     *,
     rng: Rng = None,
-) -> Tensor:
+) -> AnyTensor:
     """Normal, drawn again wherever a value leaves ``[a, b]``."""
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
@@ -44,18 +49,18 @@ def trunc_normal_(
     return tensor
 
 
-def constant_(tensor: Tensor, value: float) -> Tensor:
+def constant_(tensor: AnyTensor, value: float) -> AnyTensor:
     """One value everywhere."""
     tensor.data[...] = value
     return tensor
 
 
-def zeros_(tensor: Tensor) -> Tensor:
+def zeros_(tensor: AnyTensor) -> AnyTensor:
     """Zero everywhere."""
     return constant_(tensor, 0.0)
 
 
-def ones_(tensor: Tensor) -> Tensor:
+def ones_(tensor: AnyTensor) -> AnyTensor:
     """One everywhere."""
     return constant_(tensor, 1.0)
 
@@ -80,34 +85,34 @@ def gain(nonlinearity: str, slope: float = 0.01) -> float:
     return gains[nonlinearity]
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+def xavier_uniform_(tensor: AnyTensor, gain: float = 1.0, *, rng: Rng = None) -> AnyTensor:
     """Uniform with variance ``gain^2 * 2 / (fan_in + fan_out)``. Glorot & Bengio, 2010."""
     bound = gain * math.sqrt(6 / sum(fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+def xavier_normal_(tensor: AnyTensor, gain: float = 1.0, *, rng: Rng = None) -> AnyTensor:
     """Normal with variance ``gain^2 * 2 / (fan_in + fan_out)``. Glorot & Bengio, 2010."""
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fan_in_and_fan_out(tensor))), rng=rng)
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, nonlinearity: str = "leaky_relu", *, rng: Rng = None
-) -> Tensor:
+    tensor: AnyTensor, a: float = 0.0, nonlinearity: str = "leaky_relu", *, rng: Rng = None
+) -> AnyTensor:
     """Uniform with variance ``gain^2 / fan_in``. He et al., 2015."""
     bound = gain(nonlinearity, a) * math.sqrt(3 / fan_in_and_fan_out(tensor)[0])
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, nonlinearity: str = "leaky_relu", *, rng: Rng = None
-) -> Tensor:
+    tensor: AnyTensor, a: float = 0.0, nonlinearity: str = "leaky_relu", *, rng: Rng = None
+) -> AnyTensor:
     """Normal with variance ``gain^2 / fan_in``. He et al., 2015."""
     std = gain(nonlinearity, a) / math.sqrt(fan_in_and_fan_out(tensor)[0])
     return normal_(tensor, 0.0, std, rng=rng)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+def orthogonal_(tensor: AnyTensor, gain: float = 1.0, *, rng: Rng = None) -> AnyTensor:
     """Rows or columns orthonormal, times ``gain``. Saxe et al., 2014."""
     rows = tensor.shape[0]
     if tensor.ndim < 2:

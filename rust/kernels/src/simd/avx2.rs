@@ -31,6 +31,8 @@ impl Vector for F32x8 {
     type Elem = f32;
     type Mask = __m256;
     const LANES: usize = 8;
+    const TILE_ROWS: usize = 6;
+    const TILE_VECTORS: usize = 2;
 
     #[inline(always)]
     fn splat(x: f32) -> Self {

@@ -29,6 +29,8 @@ impl Vector for F32x16 {
     type Elem = f32;
     type Mask = __mmask16;
     const LANES: usize = 16;
+    const TILE_ROWS: usize = 14;
+    const TILE_VECTORS: usize = 2;
 
     #[inline(always)]
     fn splat(x: f32) -> Self {

@@ -35,6 +35,10 @@ pub trait Vector: Copy {
     type Mask: Copy;
     /// How many lanes.
     const LANES: usize;
+    /// Rows of a tile of a matrix product that fits the registers.
+    const TILE_ROWS: usize;
+    /// Vectors in a row of that tile.
+    const TILE_VECTORS: usize;
 
     /// The same number in every lane.
     fn splat(x: Self::Elem) -> Self;

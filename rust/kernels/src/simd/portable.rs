@@ -63,6 +63,8 @@ macro_rules! lanes {
             type Elem = $t;
             type Mask = [bool; N];
             const LANES: usize = N;
+            const TILE_ROWS: usize = if size_of::<$t>() == 8 && N == 8 { 6 } else { 4 };
+            const TILE_VECTORS: usize = 1;
 
             #[inline(always)]
             fn splat(x: $t) -> Self {

@@ -1,0 +1,123 @@
+"""Matrix products and the fully connected layer."""
+
+import numpy as np
+
+from lamina import _kernels
+from lamina.tape import Gradients
+from lamina.tensor import Array, Operand, Tensor, as_tensor
+
+
+def matmul(input: Operand, other: Operand) -> Tensor:
+    """Matrix product as in NumPy: the last two axes multiply, the others broadcast.
+
+    Vectors count as a row on the left and as a column on the right, and lose that axis after.
+
+    Raises:
+        ValueError: the inner lengths differ or the other axes do not broadcast.
+    """
+    input, other = as_tensor(input), as_tensor(other)
+    a, b = input.data, other.data
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul: expected at least 1 axis each, got {a.shape} and {b.shape}")
+    left = a[np.newaxis, :] if a.ndim == 1 else a
+    right = b[:, np.newaxis] if b.ndim == 1 else b
+    if left.shape[-1] != right.shape[-2]:
+        raise ValueError(
+            f"matmul: other: expected {left.shape[-1]} rows, got shape {b.shape} (input {a.shape})"
+        )
+    y = _product(left, right)
+    shape = y.shape
+    if b.ndim == 1:
+        y = y[..., 0]
+    if a.ndim == 1:
+        y = y[0] if b.ndim == 1 else y[..., 0, :]
+    needs = input.requires_grad, other.requires_grad
+
+    def vjp(dy: Array) -> Gradients:
+        dy = np.asarray(dy).reshape(shape)
+        da = _sum_to(_product(dy, right.swapaxes(-1, -2)), left.shape) if needs[0] else None
+        db = _sum_to(_product(left.swapaxes(-1, -2), dy), right.shape) if needs[1] else None
+        return (
+            None if da is None else da.reshape(a.shape),
+            None if db is None else db.reshape(b.shape),
+        )
+
+    return Tensor.record(np.asarray(y), (input, other), vjp)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """``a b`` for arrays of at least two axes."""
+    if a.dtype != b.dtype:
+        kind = np.result_type(a, b)
+        a, b = a.astype(kind), b.astype(kind)
+    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+        # One right-hand matrix for all: the rows of the left ones form a single matrix.
+        y = _kernels.matmul_batched(a.reshape(1, -1, a.shape[-1]), b[np.newaxis])
+        return y.reshape(*a.shape[:-1], b.shape[-1])
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not broadcast") from None
+    y = _kernels.matmul_batched(_stack(a, batch), _stack(b, batch))
+    return y.reshape(*batch, a.shape[-2], b.shape[-1])
+
+
+def _stack(x: Array, batch: tuple[int, ...]) -> Array:
+    if not batch:
+        return x[np.newaxis]
+    if x.ndim == 3 and x.shape[:-2] == batch:
+        return x
+    count = int(np.prod(batch))
+    if x.ndim == 2:
+        return np.broadcast_to(x, (count, *x.shape))
+    return np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(count, *x.shape[-2:])
+
+
+def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
+    added = dy.ndim - len(shape)
+    axes = tuple(range(added)) + tuple(
+        added + i for i, n in enumerate(shape) if n == 1 and dy.shape[added + i] != 1
+    )
+    return dy.sum(axis=axes).reshape(shape) if axes else dy
+
+
+def linear(
+    input: Operand, weight: Operand, bias: Operand | None = None, activation: str = "identity"
+) -> Tensor:
+    """``activation(input @ weight.T + bias)`` in one pass over the output.
+
+    Args:
+        input: ``[..., I]``.
+        weight: ``[O, I]``.
+        bias: ``[O]`` or ``None``.
+        activation: ``identity``, ``relu``, ``gelu``, ``gelu_tanh``, ``silu``, ``tanh`` or
+            ``sigmoid``.
+
+    Returns:
+        ``[..., O]``.
+    """
+    input, weight = as_tensor(input), as_tensor(weight)
+    bias = None if bias is None else as_tensor(bias)
+    x, w = input.data, weight.data
+    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear: input: expected its last axis to match a weight [O, I] of shape {w.shape}, "
+            f"got {x.shape}"
+        )
+    rows = x if x.ndim == 2 else x.reshape(x.size // max(x.shape[-1], 1), x.shape[-1])
+    needs = (
+        input.requires_grad,
+        weight.requires_grad,
+        bias is not None and bias.requires_grad,
+    )
+    y, before = _kernels.linear_forward(
+        rows, w, None if bias is None else bias.data, activation, any(needs)
+    )
+    kept = None if activation == "identity" else (y if before is None else before)
+
+    def vjp(dy: Array) -> Gradients:
+        dy = dy.reshape(y.shape)
+        dx, dw, db = _kernels.linear_backward(dy, rows, w, activation, kept, needs)
+        return None if dx is None else dx.reshape(x.shape), dw, db
+
+    return Tensor.record(y.reshape(*x.shape[:-1], w.shape[0]), (input, weight, bias), vjp)

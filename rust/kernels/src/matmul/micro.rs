@@ -1,0 +1,106 @@
+//! The innermost loop: a tile of the product that stays in registers.
+
+use crate::simd::Vector;
+
+/// What one tile needs: `k` steps down the left panel and the right panel.
+#[derive(Clone, Copy)]
+pub(super) struct Panels<T> {
+    pub(super) k: usize,
+    pub(super) a: *const T,
+    /// Distances in the left panel between rows and between steps.
+    pub(super) a_row: isize,
+    pub(super) a_step: isize,
+    pub(super) b: *const T,
+    /// Distance in the right panel between steps.
+    pub(super) b_step: isize,
+}
+
+/// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`.
+///
+/// # Safety
+/// The panels hold `k` steps of `M` numbers and of `N` full vectors (`columns` numbers where
+/// `masked`); `c` has `M` rows of `columns` numbers, `c_row` apart.
+#[inline(always)]
+pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
+    p: Panels<V::Elem>,
+    c: *mut V::Elem,
+    c_row: usize,
+    columns: usize,
+    accumulate: bool,
+) {
+    let mut sums = [[V::zero(); N]; M];
+    let (mut a, mut b) = (p.a, p.b);
+    for _ in 0..p.k {
+        let mut right = [V::zero(); N];
+        for j in 0..N {
+            right[j] = V::load(b.add(j * V::LANES));
+        }
+        for i in 0..M {
+            let left = V::splat(*a.offset(i as isize * p.a_row));
+            for j in 0..N {
+                sums[i][j] = left.mul_add(right[j], sums[i][j]);
+            }
+        }
+        a = a.wrapping_offset(p.a_step);
+        b = b.wrapping_offset(p.b_step);
+    }
+    for i in 0..M {
+        let row = c.add(i * c_row);
+        for j in 0..N {
+            let start = j * V::LANES;
+            if start >= columns {
+                break;
+            }
+            let at = row.add(start);
+            let mut sum = sums[i][j];
+            if columns - start >= V::LANES {
+                if accumulate {
+                    sum = sum.add(V::load(at));
+                }
+                sum.store(at);
+            } else {
+                let count = columns - start;
+                if accumulate {
+                    sum = sum.add(V::load_first(at, count));
+                }
+                sum.store_first(at, count);
+            }
+        }
+    }
+}
+
+/// [`tile`] for a height known at run time, at most `V::TILE_ROWS`, and a left panel packed to it.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+pub(super) unsafe fn packed_tile<V: Vector, const N: usize>(
+    rows: usize,
+    k: usize,
+    a: *const V::Elem,
+    b: *const V::Elem,
+    c: *mut V::Elem,
+    c_row: usize,
+    columns: usize,
+    accumulate: bool,
+) {
+    macro_rules! heights {
+        ($($m:literal)*) => {
+            match rows {
+                $($m if $m <= V::TILE_ROWS => {
+                    let p = Panels {
+                        k,
+                        a,
+                        a_row: 1,
+                        a_step: $m,
+                        b,
+                        b_step: (N * V::LANES) as isize,
+                    };
+                    tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                })*
+                _ => unreachable!("a tile of {rows} rows"),
+            }
+        };
+    }
+    heights!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}

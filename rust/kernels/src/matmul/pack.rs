@@ -1,0 +1,213 @@
+//! Copies of the operands in the order in which tiles read them.
+//!
+//! The right matrix becomes panels of as many columns as a tile is wide, cut into blocks of
+//! [`DEPTH`] rows; the last panel is as many whole vectors wide as it needs, filled with zeros. The
+//! left matrix becomes panels of about as many rows as a tile is high.
+
+use ndarray::ArrayView2;
+
+use super::Mat;
+use crate::memory::Scratch;
+use crate::simd::{Level, isa};
+use crate::{Element, threads};
+
+/// Rows of the right matrix in a block: a panel of them stays in the first cache.
+pub(super) const DEPTH: usize = 256;
+
+/// Height and width of a tile, and the vector that the width is a multiple of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TileShape {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) lanes: usize,
+}
+
+/// The tile of the instruction set in use; it must say what the vectors' constants say.
+pub(super) fn tile_shape<T: Element>() -> TileShape {
+    let single = size_of::<T>() == 4;
+    let (rows, vectors, lanes) = match (isa(), single) {
+        (Level::Avx512, true) => (14, 2, 16),
+        (Level::Avx2, true) => (6, 2, 8),
+        (Level::Portable, true) => (4, 1, 8),
+        (Level::Avx512, false) => (6, 1, 8),
+        (_, false) => (4, 1, 4),
+    };
+    TileShape { rows, columns: vectors * lanes, lanes }
+}
+
+/// A right-hand matrix `[K, N]` in the layout the inner loops read, for use in many products.
+#[derive(Debug)]
+pub struct Packed<T: Element> {
+    data: Scratch<T>,
+    rows: usize,
+    columns: usize,
+    shape: TileShape,
+}
+
+impl<T: Element> Packed<T> {
+    /// Packs `b` `[K, N]`, of any strides.
+    pub fn new(b: ArrayView2<'_, T>) -> Self {
+        Self::of(Mat::of(b))
+    }
+
+    pub(super) fn of(b: Mat<T>) -> Self {
+        let shape = tile_shape::<T>();
+        let padded = b.columns.next_multiple_of(shape.lanes);
+        let mut data = Scratch::new(b.rows * padded);
+        let panels = b.columns.div_ceil(shape.columns);
+        let out = threads::Shared::new(&mut data);
+        threads::for_each(panels, b.rows * padded, |panel| {
+            let column = panel * shape.columns;
+            let width = shape.columns.min(padded - column);
+            for row in (0..b.rows).step_by(DEPTH) {
+                let depth = DEPTH.min(b.rows - row);
+                let start = row * padded + column * depth;
+                // SAFETY: blocks of rows and panels of columns do not overlap.
+                let out = unsafe { out.slice(start..start + depth * width) };
+                let count = width.min(b.columns - column);
+                // SAFETY: the rows and columns asked for lie inside the matrix.
+                unsafe { pack_steps(&b, row, depth, column, count, width, out) };
+            }
+        });
+        Self { data, rows: b.rows, columns: b.columns, shape }
+    }
+
+    /// Rows, K.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns, N.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(super) fn shape(&self) -> TileShape {
+        self.shape
+    }
+
+    /// The panel that begins at `column`, from `row` on, which begins a block; and its width.
+    pub(super) fn panel(&self, row: usize, column: usize) -> (&[T], usize) {
+        let padded = self.columns.next_multiple_of(self.shape.lanes);
+        let width = self.shape.columns.min(padded - column);
+        let depth = DEPTH.min(self.rows - row);
+        let start = row * padded + column * depth;
+        (&self.data[start..start + depth * width], width)
+    }
+}
+
+/// Copies `depth` rows from `row` on and `count` columns from `column` on, a row of `width`
+/// numbers after the other, zeros beyond `count`.
+///
+/// # Safety
+/// The rows and columns lie inside the matrix.
+unsafe fn pack_steps<T: Element>(
+    b: &Mat<T>,
+    row: usize,
+    depth: usize,
+    column: usize,
+    count: usize,
+    width: usize,
+    out: &mut [T],
+) {
+    if b.column_stride == 1 {
+        for (k, out) in out.chunks_exact_mut(width).enumerate() {
+            let source = std::slice::from_raw_parts(b.at(row + k, column), count);
+            out[..count].copy_from_slice(source);
+            out[count..].fill(T::zero());
+        }
+        return;
+    }
+    // Columns are read in squares, so that lines of the source and of the copy stay in the cache.
+    const SQUARE: usize = 16;
+    if count < width {
+        out.fill(T::zero());
+    }
+    for k in (0..depth).step_by(SQUARE) {
+        let steps = SQUARE.min(depth - k);
+        for j in 0..count {
+            let mut source = b.at(row + k, column + j);
+            for i in 0..steps {
+                out[(k + i) * width + j] = *source;
+                source = source.wrapping_offset(b.row_stride);
+            }
+        }
+    }
+}
+
+/// Copies `rows` rows from `row` on and `depth` columns from `column` on as panels of balanced
+/// heights, each a column after the other.
+///
+/// # Safety
+/// The rows and columns lie inside the matrix; `out` holds `rows * depth` numbers.
+pub(super) unsafe fn pack_left<T: Element>(
+    a: &Mat<T>,
+    row: usize,
+    rows: usize,
+    column: usize,
+    depth: usize,
+    tile_rows: usize,
+    out: &mut [T],
+) {
+    for (first, height) in balanced(rows, tile_rows) {
+        let out = &mut out[first * depth..][..height * depth];
+        if a.row_stride == 1 {
+            for (k, out) in out.chunks_exact_mut(height).enumerate() {
+                let source = a.at(row + first, column + k);
+                out.copy_from_slice(std::slice::from_raw_parts(source, height));
+            }
+        } else {
+            const SQUARE: usize = 16;
+            for k in (0..depth).step_by(SQUARE) {
+                let steps = SQUARE.min(depth - k);
+                for i in 0..height {
+                    let mut source = a.at(row + first + i, column + k);
+                    let out = &mut out[k * height + i..];
+                    for step in 0..steps {
+                        out[step * height] = *source;
+                        source = source.wrapping_offset(a.column_stride);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `rows` cut into the fewest panels of at most `most`, as equal as can be: first row and height.
+pub(super) fn balanced(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let panels = rows.div_ceil(most).max(1);
+    let (height, longer) = (rows / panels, rows % panels);
+    (0..panels).map(move |i| (i * height + i.min(longer), height + usize::from(i < longer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Isa, Vector};
+    use crate::vectorized;
+
+    #[test]
+    fn panels_are_balanced_and_cover_all_rows() {
+        let panels: Vec<_> = balanced(32, 6).collect();
+        assert_eq!(panels, [(0, 6), (6, 6), (12, 5), (17, 5), (22, 5), (27, 5)]);
+        assert_eq!(balanced(0, 6).map(|(_, height)| height).sum::<usize>(), 0);
+    }
+
+    vectorized! {
+        fn constants<S, T: Element>() -> (usize, usize, usize) {
+            (T::V::<S>::TILE_ROWS, T::V::<S>::TILE_VECTORS, T::V::<S>::LANES)
+        }
+    }
+
+    #[test]
+    fn tile_shape_agrees_with_the_vectors() {
+        fn check<T: Element>() {
+            let shape = tile_shape::<T>();
+            let (rows, vectors, lanes) = constants::<T>();
+            assert_eq!((shape.rows, shape.columns, shape.lanes), (rows, vectors * lanes, lanes));
+        }
+        check::<f32>();
+        check::<f64>();
+        let _ = <crate::simd::Portable as Isa>::F32::LANES;
+    }
+}

@@ -1,0 +1,180 @@
+//! The fast forms against the sum written out.
+
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+
+use super::*;
+
+/// The textbook product, in `f64`.
+fn plain<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<f64> {
+    let mut c = Array2::zeros((a.nrows(), b.ncols()));
+    for ((i, j), c) in c.indexed_iter_mut() {
+        *c = a.row(i).iter().zip(b.column(j)).map(|(x, y)| x.f64() * y.f64()).sum();
+    }
+    c
+}
+
+fn random<T: Element>(rows: usize, columns: usize, seed: u64) -> Array2<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    Array2::from_shape_simple_fn((rows, columns), || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        T::of((state >> 40) as f64 / f64::from(1 << 24) - 0.5)
+    })
+}
+
+fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what: &str) {
+    let largest = expected.iter().fold(1e-30f64, |max, x| max.max(x.abs()));
+    let bound = if size_of::<T>() == 4 { 2e-6 } else { 1e-14 };
+    for (got, expected) in got.iter().zip(expected) {
+        assert!(
+            (got.f64() - expected).abs() <= bound * largest.max(1.0),
+            "{what}: {got} {expected}"
+        );
+    }
+}
+
+const SIZES: [(usize, usize, usize); 17] = [
+    (1, 1, 1),
+    (1, 7, 300),
+    (1, 100, 33),
+    (2, 64, 65),
+    (3, 17, 5),
+    (4, 1030, 9),
+    (5, 3, 40),
+    (6, 33, 1),
+    (8, 300, 70),
+    (13, 16, 16),
+    (14, 32, 257),
+    (29, 31, 37),
+    (64, 64, 64),
+    (100, 65, 128),
+    (169, 48, 513),
+    (300, 130, 20),
+    (1500, 40, 30),
+];
+
+fn all_forms<T: Element>() {
+    for (m, n, k) in SIZES {
+        let (a, b) = (random::<T>(m, k, 1), random::<T>(k, n, 2));
+        let (at, bt) = (random::<T>(k, m, 3), random::<T>(n, k, 4));
+        for (a, b, form) in [
+            (a.view(), b.view(), "nn"),
+            (a.view(), bt.t(), "nt"),
+            (at.t(), b.view(), "tn"),
+            (at.t(), bt.t(), "tt"),
+            (a.slice(s![..;-1, ..]), b.slice(s![.., ..;-1]), "reversed"),
+        ] {
+            let what = format!("{form} {m}x{n}x{k}");
+            let expected = plain(a, b);
+            let mut c = random::<T>(m, n, 5);
+            let before = c.clone();
+            gemm(a, b, c.view_mut(), false).unwrap();
+            assert_close(c.view(), &expected, &what);
+            gemm(a, b, c.view_mut(), true).unwrap();
+            assert_close(c.view(), &(&expected * 2.0), &what);
+
+            let packed = Packed::new(b);
+            let mut c = before.clone();
+            gemm_packed(a, &packed, c.view_mut(), true).unwrap();
+            assert_close(c.view(), &(expected.clone() + before.mapv(Element::f64)), &what);
+
+            let mut wide = Array2::<T>::zeros((n, m));
+            gemm(a, b, wide.view_mut().reversed_axes(), false).unwrap();
+            assert_close(wide.t(), &expected, &what);
+        }
+    }
+}
+
+#[test]
+fn every_form_matches_the_textbook() {
+    all_forms::<f32>();
+    all_forms::<f64>();
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    for (m, n, k) in [(700, 300, 600), (1600, 64, 300), (4, 4000, 512)] {
+        let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
+        let mut results = Vec::new();
+        for threads in [1, 2, 3] {
+            threads::set_num_threads(threads);
+            let mut c = Array2::zeros((m, n));
+            gemm(a.view(), b.view(), c.view_mut(), false).unwrap();
+            results.push(c);
+        }
+        assert_eq!(results[0], results[1]);
+        assert_eq!(results[0], results[2]);
+    }
+}
+
+#[test]
+fn batches_may_repeat_a_matrix() {
+    let a = random::<f32>(12, 5, 1).into_shape_with_order((3, 4, 5)).unwrap();
+    let b = random::<f32>(5, 6, 2);
+    let repeated = b.view().insert_axis(Axis(0));
+    let c = batched(a.view(), repeated.broadcast((3, 5, 6)).unwrap()).unwrap();
+    for i in 0..3 {
+        let expected = plain(a.index_axis(Axis(0), i), b.view());
+        assert_close(c.index_axis(Axis(0), i), &expected, "batch");
+    }
+    let none = batched(Array3::<f32>::zeros((0, 2, 3)).view(), Array3::zeros((0, 3, 2)).view());
+    assert_eq!(none.unwrap().dim(), (0, 2, 2));
+}
+
+#[test]
+fn no_terms_give_zero_or_what_was_there() {
+    let (a, b) = (Array2::<f32>::zeros((2, 0)), Array2::zeros((0, 3)));
+    let mut c = Array2::ones((2, 3));
+    gemm(a.view(), b.view(), c.view_mut(), true).unwrap();
+    assert_eq!(c, Array2::<f32>::ones((2, 3)));
+    gemm(a.view(), b.view(), c.view_mut(), false).unwrap();
+    assert_eq!(c, Array2::<f32>::zeros((2, 3)));
+}
+
+#[test]
+fn nan_and_infinity_reach_the_result() {
+    let mut a = Array2::<f32>::zeros((20, 20));
+    a[[3, 4]] = f32::NAN;
+    let b = Array2::<f32>::ones((20, 20));
+    let mut c = Array2::zeros((20, 20));
+    gemm(a.view(), b.view(), c.view_mut(), false).unwrap();
+    assert!(c.row(3).iter().all(|x| x.is_nan()) && c.row(2).iter().all(|&x| x == 0.0));
+}
+
+#[test]
+fn linear_fuses_bias_and_activation() {
+    use Activation::*;
+    for m in [1, 5, 40] {
+        let (x, w) = (random::<f64>(m, 30, 1), random::<f64>(20, 30, 2));
+        let bias = random::<f64>(1, 20, 3).row(0).to_owned();
+        for activation in [Identity, Relu, Gelu, GeluTanh, Silu, Tanh, Sigmoid] {
+            let (y, saved) =
+                linear_forward(x.view(), w.view(), Some(bias.view()), activation, true).unwrap();
+            let z = plain(x.view(), w.t()) + &bias;
+            let expected = z.mapv(|z| match activation {
+                Identity => z,
+                Relu => z.max(0.0),
+                Gelu => 0.5 * z * (1.0 + libm::erf(z / 2f64.sqrt())),
+                GeluTanh => {
+                    let u = (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044_715 * z.powi(3));
+                    0.5 * z * (1.0 + u.tanh())
+                }
+                Silu => z / (1.0 + (-z).exp()),
+                Tanh => z.tanh(),
+                Sigmoid => 1.0 / (1.0 + (-z).exp()),
+            });
+            assert_close(y.view(), &expected, "linear");
+            match saved {
+                Saved::Before(before) => assert_close(before.view(), &z, "before"),
+                Saved::Output => assert!(!activation.saves_input()),
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_must_agree() {
+    let (a, b) = (Array2::<f32>::zeros((2, 3)), Array2::zeros((4, 5)));
+    let error = gemm(a.view(), b.view(), Array2::zeros((2, 5)).view_mut(), false).unwrap_err();
+    assert_eq!(error.to_string(), "[gemm] b: expected shape [3, 5], got [4, 5]");
+}
