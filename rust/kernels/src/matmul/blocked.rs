@@ -2,14 +2,14 @@
 
 use super::epilogue::Epilogue;
 use super::micro::packed_tile;
-use super::pack::{DEPTH, Packed, balanced, pack_left};
+use super::pack::{Packed, balanced, pack_left};
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
 use crate::simd::Vector;
 use crate::{Element, threads, vectorized};
 
 /// Rows of the left matrix in a block, which stays in the second cache.
-const HEIGHT: usize = 168;
+const HEIGHT: usize = 336;
 
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
@@ -57,12 +57,13 @@ pub(super) fn multiply_packed<T: Element>(
     let blocks: Vec<_> = balanced(a.rows, HEIGHT).collect();
     let cost = work(a.rows, b.columns(), a.columns);
     let job = Job { a, b, c, accumulate, epilogue };
+    let most = b.shape().depth;
     if blocks.len() >= MANY_BLOCKS {
         threads::for_each(blocks.len(), cost, |task| {
             let (row, rows) = blocks[task];
-            let mut left = Scratch::new(rows * DEPTH.min(a.columns));
-            for step in (0..a.columns).step_by(DEPTH) {
-                let depth = DEPTH.min(a.columns - step);
+            let mut left = Scratch::new(rows * most.min(a.columns));
+            for step in (0..a.columns).step_by(most) {
+                let depth = most.min(a.columns - step);
                 // SAFETY: the block lies inside the matrix, and no other task has its rows.
                 unsafe {
                     pack_left(&a, row, rows, step, depth, b.shape().rows, &mut left);
@@ -75,11 +76,11 @@ pub(super) fn multiply_packed<T: Element>(
     // Few rows: the left matrix is packed once, and tasks take groups of columns.
     let mut left = Scratch::new(a.rows * a.columns);
     let shared = threads::Shared::new(&mut left);
-    let steps = a.columns.div_ceil(DEPTH);
+    let steps = a.columns.div_ceil(most);
     threads::for_each(blocks.len() * steps, a.rows * a.columns, |task| {
         let (row, rows) = blocks[task / steps];
-        let step = task % steps * DEPTH;
-        let depth = DEPTH.min(a.columns - step);
+        let step = task % steps * most;
+        let depth = most.min(a.columns - step);
         let start = row * a.columns + rows * step;
         // SAFETY: blocks do not overlap, and lie inside the matrix.
         unsafe {
@@ -97,8 +98,8 @@ pub(super) fn multiply_packed<T: Element>(
     threads::for_each(blocks.len() * groups.len(), cost, |task| {
         let (row, rows) = blocks[task % blocks.len()];
         let (from, to) = groups[task / blocks.len()];
-        for step in (0..a.columns).step_by(DEPTH) {
-            let depth = DEPTH.min(a.columns - step);
+        for step in (0..a.columns).step_by(most) {
+            let depth = most.min(a.columns - step);
             let start = row * a.columns + rows * step;
             // SAFETY: no other task has these rows and columns.
             unsafe { job.block(row, rows, step, from, to, &left[start..start + rows * depth]) };
@@ -149,7 +150,7 @@ impl<T: Element> Job<'_, T> {
         left: &[T],
     ) {
         let accumulate = self.accumulate || step > 0;
-        let last = step + DEPTH >= self.a.columns;
+        let last = step + self.b.shape().depth >= self.a.columns;
         let columns = self.b.shape().columns;
         for column in (from..to).step_by(columns) {
             let (right, width) = self.b.panel(step, column);

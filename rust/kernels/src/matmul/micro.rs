@@ -30,6 +30,11 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
 ) {
     let mut sums = [[V::zero(); N]; M];
     let (mut a, mut b) = (p.a, p.b);
+    for i in 0..M {
+        for j in 0..N {
+            V::prefetch(c.wrapping_add(i * c_row + j * V::LANES));
+        }
+    }
     for _ in 0..p.k {
         let mut right = [V::zero(); N];
         for j in 0..N {

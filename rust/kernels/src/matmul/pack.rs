@@ -1,7 +1,7 @@
 //! Copies of the operands in the order in which tiles read them.
 //!
 //! The right matrix becomes panels of as many columns as a tile is wide, cut into blocks of
-//! [`DEPTH`] rows; the last panel is as many whole vectors wide as it needs, filled with zeros. The
+//! rows; the last panel is as many whole vectors wide as it needs, filled with zeros. The
 //! left matrix becomes panels of about as many rows as a tile is high.
 
 use ndarray::ArrayView2;
@@ -11,15 +11,14 @@ use crate::memory::Scratch;
 use crate::simd::{Level, isa};
 use crate::{Element, threads};
 
-/// Rows of the right matrix in a block: a panel of them stays in the first cache.
-pub(super) const DEPTH: usize = 256;
-
-/// Height and width of a tile, and the vector that the width is a multiple of.
+/// Height and width of a tile, the vector that the width is a multiple of, and the rows of the
+/// right matrix in a block, of which a panel stays in the nearest caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TileShape {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) lanes: usize,
+    pub(super) depth: usize,
 }
 
 /// The tile of the instruction set in use; it must say what the vectors' constants say.
@@ -32,7 +31,8 @@ pub(super) fn tile_shape<T: Element>() -> TileShape {
         (Level::Avx512, false) => (6, 1, 8),
         (_, false) => (4, 1, 4),
     };
-    TileShape { rows, columns: vectors * lanes, lanes }
+    let depth = if isa() == Level::Avx512 { 512 } else { 256 };
+    TileShape { rows, columns: vectors * lanes, lanes, depth }
 }
 
 /// A right-hand matrix `[K, N]` in the layout the inner loops read, for use in many products.
@@ -59,8 +59,8 @@ impl<T: Element> Packed<T> {
         threads::for_each(panels, b.rows * padded, |panel| {
             let column = panel * shape.columns;
             let width = shape.columns.min(padded - column);
-            for row in (0..b.rows).step_by(DEPTH) {
-                let depth = DEPTH.min(b.rows - row);
+            for row in (0..b.rows).step_by(shape.depth) {
+                let depth = shape.depth.min(b.rows - row);
                 let start = row * padded + column * depth;
                 // SAFETY: blocks of rows and panels of columns do not overlap.
                 let out = unsafe { out.slice(start..start + depth * width) };
@@ -90,7 +90,7 @@ impl<T: Element> Packed<T> {
     pub(super) fn panel(&self, row: usize, column: usize) -> (&[T], usize) {
         let padded = self.columns.next_multiple_of(self.shape.lanes);
         let width = self.shape.columns.min(padded - column);
-        let depth = DEPTH.min(self.rows - row);
+        let depth = self.shape.depth.min(self.rows - row);
         let start = row * padded + column * depth;
         (&self.data[start..start + depth * width], width)
     }

@@ -115,6 +115,19 @@ pub trait Vector: Copy {
     /// Error function.
     fn erf(self) -> Self;
 
+    /// Asks for the cache line of an address, which need not be valid.
+    #[inline(always)]
+    fn prefetch(at: *const Self::Elem) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint that never faults; every x86-64 processor has it.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
     /// The first numbers of `from`, at most a register full; zero in lanes beyond its end.
     #[inline(always)]
     fn read(from: &[Self::Elem]) -> Self {
