@@ -20,8 +20,8 @@ FLOORS = [
     ["train"],
     ["models"],
     ["lm"],
-    ["compare"],
     ["bench"],
+    ["compare"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

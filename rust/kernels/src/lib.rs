@@ -6,6 +6,7 @@
 
 pub mod element;
 pub mod error;
+pub mod machine;
 pub mod matmul;
 pub mod memory;
 pub mod simd;

@@ -26,7 +26,7 @@ mod _kernels {
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,
     };
     #[pymodule_export]
-    use crate::system::{empty, isa, num_threads, set_num_threads};
+    use crate::system::{empty, isa, machine_limits, num_threads, set_num_threads};
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {

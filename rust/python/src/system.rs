@@ -1,6 +1,6 @@
 //! The machine as Python sees it: instruction set, threads, memory.
 
-use lamina_kernels::{memory, simd, threads};
+use lamina_kernels::{machine, memory, simd, threads};
 use numpy::{IntoPyArray, IxDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -72,4 +72,10 @@ pub(crate) fn empty<'py>(
     } else {
         memory::unfilled_array::<f32, _, _>(shape).into_pyarray(py).into_any()
     })
+}
+
+/// Most single-precision operations a second, and bytes a second read from memory.
+#[pyfunction]
+pub(crate) fn machine_limits(py: Python<'_>) -> (f64, f64) {
+    py.detach(|| (machine::peak_flops(), machine::read_bandwidth()))
 }
