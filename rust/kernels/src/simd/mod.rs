@@ -114,6 +114,8 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
+    /// Distribution function of the standard normal, and `e^(-x^2 / 2)`.
+    fn normal(self) -> (Self, Self);
 
     /// The first numbers of `from`, at most a register full; zero in lanes beyond its end.
     #[inline(always)]
