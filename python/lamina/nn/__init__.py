@@ -2,6 +2,23 @@
 
 from lamina.nn import init
 from lamina.nn.linear import Linear
+from lamina.nn.activation import (
+    ELU,
+    GELU,
+    Hardswish,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from lamina.nn.dropout import Dropout, Dropout2d
+from lamina.nn.embedding import Embedding
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,
@@ -10,14 +27,44 @@ from lamina.nn.module import (
     Parameter,
     Sequential,
 )
+from lamina.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    RMSNorm,
+)
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Dropout",
+    "Dropout2d",
+    "Embedding",
+    "GroupNorm",
+    "Hardswish",
+    "Identity",
     "IncompatibleKeys",
     "Linear",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LeakyReLU",
+    "LogSoftmax",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "RMSNorm",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
     "init",
 ]

@@ -1,8 +1,12 @@
 //! The extension module `lamina._kernels`: dtype, rank and layout of arrays, the GIL, errors.
 //! No arithmetic.
 
+mod activation;
 mod convert;
 mod matmul;
+mod dropout;
+mod embedding;
+mod norm;
 mod profile;
 mod softmax;
 mod system;
@@ -19,6 +23,15 @@ mod _kernels {
 
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::activation::{activation_backward, activation_forward};
+    #[pymodule_export]
+    use crate::dropout::dropout_apply;
+    #[pymodule_export]
+    use crate::embedding::{embedding_backward, embedding_forward};
+    #[pymodule_export]
+    use crate::norm::{
+        channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
+    };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]

@@ -103,11 +103,11 @@ fn parted<T: Element>(y: Array3<T>, dim: (usize, usize, usize)) -> Array3<T> {
 }
 
 /// Normalises `x` `[N, C, L]` and scales it by `weight` and `bias` `[C]`. Returns the output and
-/// the mean and variance of each set: those given, or else those of `x`.
+/// the mean and variance of each set: those of `x`, or those given for each channel.
 pub fn forward<T: Element>(
     x: ArrayView3<'_, T>,
     sets: Sets,
-    given: Option<Array2<f64>>,
+    given: Option<(ArrayView1<'_, T>, ArrayView1<'_, T>)>,
     weight: Option<ArrayView1<'_, T>>,
     bias: Option<ArrayView1<'_, T>>,
     eps: f64,
@@ -125,8 +125,13 @@ pub fn forward<T: Element>(
     let x = joined(&x, sets);
     let plan = Plan::new(op, sets, x.dim())?;
     let fixed = given.is_some();
-    let mut moments = given.unwrap_or_else(|| Array2::zeros((plan.count(), 2)));
-    check_shape(op, "moments", &[plan.count(), 2], moments.shape())?;
+    let mut moments = Array2::zeros((plan.count(), 2));
+    if let Some((mean, var)) = given {
+        check_shape(op, "running_mean", &[plan.count()], mean.shape())?;
+        check_shape(op, "running_var", &[plan.count()], var.shape())?;
+        moments.column_mut(0).assign(&mean.mapv(T::f64));
+        moments.column_mut(1).assign(&var.mapv(T::f64));
+    }
     let mut y = memory::unfilled_array(x.raw_dim());
     if !y.is_empty() {
         let x = x.as_slice().expect("standard layout");

@@ -37,7 +37,7 @@ pub struct Grads<T> {
 fn rows(op: &'static str, shape: &[usize], axes: usize) -> Result<(usize, usize)> {
     if axes == 0 || axes > shape.len() {
         let message = format!("expected an array of at least {axes} > 0 axes, got shape {shape:?}");
-        return Err(Error::value(op, "x", message));
+        return Err(Error::value(op, "input", message));
     }
     let (outer, inner) = shape.split_at(shape.len() - axes);
     Ok((outer.iter().product(), inner.iter().product()))
