@@ -517,9 +517,7 @@ class Tensor:
         return Tensor.record(y, (self,), vjp)
 
     def __matmul__(self, other: "Operand") -> "Tensor":
-        from lamina.ops import matmul
-
-        return matmul(self, self._operand(other))
+        return lamina.ops.matmul(self, self._operand(other))
 
     def __rmatmul__(self, other: "Operand") -> "Tensor":
         return self._operand(other) @ self

@@ -1,7 +1,6 @@
 """Layers, one file per family; names, arguments and parameters are PyTorch's."""
 
 from lamina.nn import init
-from lamina.nn.linear import Linear
 from lamina.nn.activation import (
     ELU,
     GELU,
@@ -19,6 +18,7 @@ from lamina.nn.activation import (
 )
 from lamina.nn.dropout import Dropout, Dropout2d
 from lamina.nn.embedding import Embedding
+from lamina.nn.linear import Linear
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,
@@ -27,14 +27,7 @@ from lamina.nn.module import (
     Parameter,
     Sequential,
 )
-from lamina.nn.norm import (
-    BatchNorm1d,
-    BatchNorm2d,
-    GroupNorm,
-    InstanceNorm2d,
-    LayerNorm,
-    RMSNorm,
-)
+from lamina.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
 
 __all__ = [
     "ELU",
@@ -48,10 +41,10 @@ __all__ = [
     "Hardswish",
     "Identity",
     "IncompatibleKeys",
-    "Linear",
     "InstanceNorm2d",
     "LayerNorm",
     "LeakyReLU",
+    "Linear",
     "LogSoftmax",
     "Mish",
     "Module",

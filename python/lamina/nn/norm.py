@@ -171,7 +171,7 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` of each channel of ``[N, C]`` or ``[N, C, L]``.
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` of a channel of ``[N, C]``, ``[N, C, L]``.
 
     In training mean and variance are the batch's; in evaluation the running ones::
 

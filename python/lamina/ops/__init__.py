@@ -1,13 +1,5 @@
 """Differentiable functions under PyTorch's functional names, one file per family."""
 
-from lamina.ops.linear import linear, matmul
-from lamina.ops.softmax import log_softmax, softmax
-
-__all__ = [
-    "linear",
-    "log_softmax",
-    "matmul",
-    "softmax",
 from lamina.ops.activation import (
     celu,
     elu,
@@ -31,6 +23,7 @@ from lamina.ops.activation import (
 )
 from lamina.ops.dropout import dropout, dropout2d
 from lamina.ops.embedding import embedding
+from lamina.ops.linear import linear, matmul
 from lamina.ops.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from lamina.ops.softmax import log_softmax, softmax
 
@@ -50,9 +43,11 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "leaky_relu",
+    "linear",
     "log",
     "log_softmax",
     "logsigmoid",
+    "matmul",
     "mish",
     "relu",
     "relu6",

@@ -3,9 +3,9 @@
 
 mod activation;
 mod convert;
-mod matmul;
 mod dropout;
 mod embedding;
+mod matmul;
 mod norm;
 mod profile;
 mod softmax;
@@ -22,12 +22,13 @@ mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     use crate::activation::{activation_backward, activation_forward};
     #[pymodule_export]
     use crate::dropout::dropout_apply;
     #[pymodule_export]
     use crate::embedding::{embedding_backward, embedding_forward};
+    #[pymodule_export]
+    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     #[pymodule_export]
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
