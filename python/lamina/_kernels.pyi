@@ -6,8 +6,17 @@ from typing import Any
 import numpy.typing as npt
 
 __all__ = [
+    "activation_backward",
+    "activation_forward",
+    "channel_norm_backward",
+    "channel_norm_forward",
+    "dropout_apply",
+    "embedding_backward",
+    "embedding_forward",
     "empty",
     "isa",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "log_softmax_backward",
@@ -48,3 +57,53 @@ def linear_backward(
     needs: tuple[bool, bool, bool],
     /,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def activation_forward(name: str, input: _Array, a: float = 0.0, b: float = 0.0, /) -> _Array: ...
+def activation_backward(
+    name: str, dy: _Array, kept: _Array, a: float = 0.0, b: float = 0.0, /
+) -> _Array: ...
+def dropout_apply(input: _Array, p: float, seed: int, /) -> _Array: ...
+def embedding_forward(ids: _Array, weight: _Array, /) -> _Array: ...
+def embedding_backward(
+    dy: _Array, ids: _Array, rows: int, padding: int | None = None, /
+) -> _Array: ...
+def layer_norm_forward(
+    input: _Array,
+    axes: int,
+    weight: _Array | None,
+    bias: _Array | None,
+    centred: bool,
+    eps: float,
+    /,
+) -> tuple[_Array, _Array]: ...
+def layer_norm_backward(
+    dy: _Array,
+    x: _Array,
+    moments: _Array,
+    axes: int,
+    weight: _Array | None,
+    centred: bool,
+    eps: float,
+    needs: bool,
+    /,
+) -> tuple[_Array, _Array | None, _Array | None]: ...
+def channel_norm_forward(
+    input: _Array,
+    groups: int | None,
+    mean: _Array | None,
+    var: _Array | None,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    /,
+) -> tuple[_Array, _Array]: ...
+def channel_norm_backward(
+    dy: _Array,
+    x: _Array,
+    groups: int | None,
+    moments: _Array,
+    fixed: bool,
+    weight: _Array | None,
+    eps: float,
+    needs: bool,
+    /,
+) -> tuple[_Array, _Array | None, _Array | None]: ...

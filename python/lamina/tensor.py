@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+import lamina
 from lamina import _kernels, tape
 from lamina.tape import Gradients, Node, is_grad_enabled
 
@@ -357,8 +358,27 @@ class Tensor:
 
     def log(self) -> "Tensor":
         """Natural logarithms."""
-        x = self.data
-        return Tensor.record(np.log(x), (self,), lambda dy: (dy / x,))
+        return lamina.ops.log(self)
+
+    def exp(self) -> "Tensor":
+        """Powers of e."""
+        return lamina.ops.exp(self)
+
+    def tanh(self) -> "Tensor":
+        """Hyperbolic tangents."""
+        return lamina.ops.tanh(self)
+
+    def sigmoid(self) -> "Tensor":
+        """Logistic functions."""
+        return lamina.ops.sigmoid(self)
+
+    def relu(self) -> "Tensor":
+        """Positive parts."""
+        return lamina.ops.relu(self)
+
+    def softmax(self, dim: int) -> "Tensor":
+        """Shares of the exponentials over the axis ``dim``."""
+        return lamina.ops.softmax(self, dim)
 
     def clamp(self, min: Number | None = None, max: Number | None = None) -> "Tensor":
         """Values moved into ``[min, max]``; gradient zero outside."""
@@ -375,7 +395,8 @@ class Tensor:
     def sum(self, dim: "Axes" = None, keepdim: bool = False) -> "Tensor":
         """Sum over the axes ``dim``."""
         shape = self.data.shape
-        y = np.asarray(self.data.sum(axis=dim, keepdims=keepdim, dtype=self._sum_dtype()))
+        dtype = self.data.dtype if self.data.dtype.kind == "f" else None
+        y = np.asarray(self.data.sum(axis=dim, keepdims=keepdim, dtype=dtype))
         return Tensor.record(y, (self,), lambda dy: (_spread(dy, shape, dim, keepdim),))
 
     def mean(self, dim: "Axes" = None, keepdim: bool = False) -> "Tensor":
@@ -420,9 +441,6 @@ class Tensor:
             return ((_spread(dy, x.shape, dim, keepdim) * chosen / count).astype(x.dtype),)
 
         return Tensor.record(y, (self,), vjp)
-
-    def _sum_dtype(self) -> "np.dtype[Any] | None":
-        return self.data.dtype if self.data.dtype.kind == "f" else None
 
     # Shapes.
 
@@ -499,9 +517,7 @@ class Tensor:
         return Tensor.record(y, (self,), vjp)
 
     def __matmul__(self, other: "Operand") -> "Tensor":
-        from lamina.ops import matmul
-
-        return matmul(self, self._operand(other))
+        return lamina.ops.matmul(self, self._operand(other))
 
     def __rmatmul__(self, other: "Operand") -> "Tensor":
         return self._operand(other) @ self

@@ -1,11 +1,62 @@
 """Differentiable functions under PyTorch's functional names, one file per family."""
 
+from lamina.ops.activation import (
+    celu,
+    elu,
+    exp,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log,
+    logsigmoid,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanh,
+)
+from lamina.ops.dropout import dropout, dropout2d
+from lamina.ops.embedding import embedding
 from lamina.ops.linear import linear, matmul
+from lamina.ops.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from lamina.ops.softmax import log_softmax, softmax
 
 __all__ = [
+    "batch_norm",
+    "celu",
+    "dropout",
+    "dropout2d",
+    "elu",
+    "embedding",
+    "exp",
+    "gelu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "instance_norm",
+    "layer_norm",
+    "leaky_relu",
     "linear",
+    "log",
     "log_softmax",
+    "logsigmoid",
     "matmul",
+    "mish",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "selu",
+    "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
 ]

@@ -4,11 +4,15 @@
 //! outside, vector code inside: a kernel cuts its work into chunks that depend on the shape alone,
 //! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
 
+pub mod activation;
+pub mod dropout;
 pub mod element;
+pub mod embedding;
 pub mod error;
 pub mod machine;
 pub mod matmul;
 pub mod memory;
+pub mod norm;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -1,8 +1,12 @@
 //! The extension module `lamina._kernels`: dtype, rank and layout of arrays, the GIL, errors.
 //! No arithmetic.
 
+mod activation;
 mod convert;
+mod dropout;
+mod embedding;
 mod matmul;
+mod norm;
 mod profile;
 mod softmax;
 mod system;
@@ -18,7 +22,17 @@ mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
     #[pymodule_export]
+    use crate::activation::{activation_backward, activation_forward};
+    #[pymodule_export]
+    use crate::dropout::dropout_apply;
+    #[pymodule_export]
+    use crate::embedding::{embedding_backward, embedding_forward};
+    #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    #[pymodule_export]
+    use crate::norm::{
+        channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
+    };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]

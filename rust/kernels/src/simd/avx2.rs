@@ -194,4 +194,8 @@ impl Vector for F32x8 {
     fn erf(self) -> Self {
         math::erf(self)
     }
+    #[inline(always)]
+    fn normal(self) -> (Self, Self) {
+        math::normal(self)
+    }
 }

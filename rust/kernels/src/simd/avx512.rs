@@ -175,4 +175,8 @@ impl Vector for F32x16 {
     fn erf(self) -> Self {
         math::erf(self)
     }
+    #[inline(always)]
+    fn normal(self) -> (Self, Self) {
+        math::normal(self)
+    }
 }

@@ -1,7 +1,9 @@
 //! Elementary functions of `f32` vectors, good to a few units in the last place over the whole
-//! range; the tests state how many. Polynomials after Moshier's Cephes library.
+//! range; the tests state how many. `exp` and `ln` after Moshier's Cephes library; the polynomials
+//! and the rational function of the others are least relative error fits of our own, found by
+//! iteratively reweighted least squares.
 
-use super::{MAX_LANES, Vector};
+use super::Vector;
 
 /// Value at `x` of the polynomial with the given coefficients, highest power first.
 #[inline(always)]
@@ -13,22 +15,27 @@ fn polynomial<V: Vector<Elem = f32>>(x: V, coefficients: &[f32]) -> V {
     sum
 }
 
+/// `e^x` for `x` whose result is a normal number.
+#[inline(always)]
+fn exp_in_range<V: Vector<Elem = f32>>(x: V) -> V {
+    let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+    // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
+    let r = n.neg_mul_add(V::splat(0.693_359_4), x);
+    let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
+    let p = polynomial(
+        r,
+        &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
+    );
+    p.mul_add(r.mul(r), r).add(V::splat(1.0)).scale_by_power(n)
+}
+
 /// `e^x`: 1 ulp. 0 below -87.3365, where the result leaves the normal range.
 #[inline(always)]
 pub fn exp<V: Vector<Elem = f32>>(x: V) -> V {
     const LOW: f32 = -87.336_54;
     const HIGH: f32 = 88.722_83;
     // `min` and `max` return their second operand for a NaN, which so survives the clamp.
-    let clamped = V::splat(HIGH).min(V::splat(LOW).max(x));
-    let n = clamped.mul(V::splat(std::f32::consts::LOG2_E)).round();
-    // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
-    let r = n.neg_mul_add(V::splat(0.693_359_4), clamped);
-    let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
-    let p = polynomial(
-        r,
-        &[1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
-    );
-    let y = p.mul_add(r.mul(r), r).add(V::splat(1.0)).scale_by_power(n);
+    let y = exp_in_range(V::splat(HIGH).min(V::splat(LOW).max(x)));
     let y = V::select(x.lt(V::splat(LOW)), V::zero(), y);
     V::select(V::splat(HIGH).lt(x), V::splat(f32::INFINITY), y)
 }
@@ -74,37 +81,78 @@ pub fn tanh<V: Vector<Elem = f32>>(x: V) -> V {
     let z = x.mul(x);
     let p = polynomial(
         z,
-        &[-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1],
+        &[-5.895_157e-3, 2.079_597_1e-2, -5.378_383e-2, 1.333_192_4e-1, -3.333_329_9e-1],
     );
     let near = p.mul(z).mul_add(x, x);
-    let far = one.sub(V::splat(2.0).div(x.add(x).exp().add(one)));
-    V::select(x.abs().lt(V::splat(0.625)), near, far)
+    // From here on the result rounds to one.
+    let a = V::splat(9.02).min(x.abs());
+    let far = one.sub(V::splat(2.0).div(exp_in_range(a.add(a)).add(one)));
+    let far = V::select(x.lt(V::zero()), far.neg(), far);
+    V::select(a.lt(V::splat(0.6)), near, far)
 }
 
-/// Error function, lane by lane.
+/// `exp(-a^2 / 2)` and its product with a rational function that makes it the probability of a
+/// standard normal number above `a`, for `a >= 0`. The rational function is good to 6e-9.
+#[inline(always)]
+fn normal_tail<V: Vector<Elem = f32>>(a: V) -> (V, V) {
+    // The exponential is zero well before 14.5, and infinity over infinity would be NaN.
+    let a = V::splat(14.5).min(a);
+    let e = exp(a.mul(a).mul(V::splat(-0.5)));
+    let p = polynomial(a, &[4.116_339e-3, 4.063_343e-2, 1.832_357_2e-1, 4.382_957_2e-1, 0.5]);
+    let q = polynomial(
+        a,
+        &[1.031_801_3e-2, 1.018_593_5e-1, 4.694_721_5e-1, 1.202_505_6, 1.674_476_4, 1.0],
+    );
+    (e, e.mul(p).div(q))
+}
+
+/// Distribution function of the standard normal at `x`, and `exp(-x^2 / 2)`. Relative error
+/// 4e-7 + 6e-8 x^2, also in the lower tail; 0 below -13.2.
+#[inline(always)]
+pub fn normal<V: Vector<Elem = f32>>(x: V) -> (V, V) {
+    let (e, tail) = normal_tail(x.abs());
+    (V::select(x.lt(V::zero()), tail, V::splat(1.0).sub(tail)), e)
+}
+
+/// Error function: 2 ulp.
 #[inline(always)]
 pub fn erf<V: Vector<Elem = f32>>(x: V) -> V {
-    let mut lanes = [0.0f32; MAX_LANES];
-    x.write(&mut lanes);
-    for lane in &mut lanes[..V::LANES] {
-        *lane = libm::erff(*lane);
-    }
-    V::read(&lanes)
+    let z = x.mul(x);
+    let p = polynomial(
+        z,
+        &[
+            -6.535_247e-4,
+            5.085_132_6e-3,
+            -2.682_080_9e-2,
+            1.128_311_3e-1,
+            -3.761_260_2e-1,
+            1.283_791_7e-1,
+        ],
+    );
+    let near = p.mul_add(x, x);
+    let (_, tail) = normal_tail(x.abs().mul(V::splat(std::f32::consts::SQRT_2)));
+    let far = V::splat(-2.0).mul_add(tail, V::splat(1.0));
+    let far = V::select(x.lt(V::zero()), far.neg(), far);
+    V::select(x.abs().lt(V::splat(0.8)), near, far)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::MAX_LANES;
     use crate::vectorized;
 
+    const FUNCTIONS: usize = 6;
+
     vectorized! {
-        fn all<S>(x: &[f32], y: &mut [[f32; 4]]) {
+        fn all<S>(x: &[f32], y: &mut [[f32; FUNCTIONS]]) {
             let mut lanes = [0.0f32; MAX_LANES];
             for (x, y) in x.iter().zip(y) {
                 let v = S::F32::splat(*x);
-                for (i, v) in [v.exp(), v.ln(), v.tanh(), v.sigmoid()].into_iter().enumerate() {
+                let results = [v.exp(), v.ln(), v.tanh(), v.sigmoid(), v.erf(), v.normal().0];
+                for (y, v) in y.iter_mut().zip(results) {
                     v.write(&mut lanes);
-                    y[i] = lanes[0];
+                    *y = lanes[0];
                 }
             }
         }
@@ -124,15 +172,17 @@ mod tests {
     fn errors_stay_within_the_stated_ulps_over_the_whole_range() {
         // Every 1,000th pattern of bits: all exponents, both signs, infinities and NaN.
         let x: Vec<f32> = (0..u32::MAX).step_by(1000).map(f32::from_bits).collect();
-        let mut y = vec![[0.0; 4]; x.len()];
+        let mut y = vec![[0.0; FUNCTIONS]; x.len()];
         all(&x, &mut y);
-        let mut worst = [0.0f64; 4];
+        let mut worst = [0.0f64; FUNCTIONS];
         for (&x, y) in x.iter().zip(&y) {
             let d = f64::from(x);
-            let exact = [d.exp(), d.ln(), d.tanh(), 1.0 / (1.0 + (-d).exp())];
-            for i in 0..4 {
+            let normal = 0.5 * libm::erfc(-d * std::f64::consts::FRAC_1_SQRT_2);
+            let sigmoid = 1.0 / (1.0 + (-d).exp());
+            let exact = [d.exp(), d.ln(), d.tanh(), sigmoid, libm::erf(d), normal];
+            for i in 0..FUNCTIONS {
                 let tiny = f64::from(f32::MIN_POSITIVE);
-                if exact[i] != 0.0 && exact[i].abs() < tiny && (i == 0 || i == 3) {
+                if exact[i] != 0.0 && exact[i].abs() < tiny && [0, 3, 5].contains(&i) {
                     assert!(f64::from(y[i]) <= tiny, "flushed");
                 } else if i == 1 && x.abs() < f32::MIN_POSITIVE {
                     assert!(
@@ -140,13 +190,24 @@ mod tests {
                             || y[i] == f32::NEG_INFINITY
                     );
                 } else {
-                    worst[i] = worst[i].max(ulps(y[i], exact[i]));
+                    let mut error = ulps(y[i], exact[i]);
+                    if i == 5 && x.is_finite() {
+                        error *= 4.0 / (4.0 + d * d);
+                    }
+                    worst[i] = worst[i].max(error);
                 }
             }
         }
-        assert!(
-            worst[0] <= 1.0 && worst[1] <= 1.0 && worst[2] <= 3.5 && worst[3] <= 3.0,
-            "{worst:?}"
-        );
+        let stated = [1.0, 1.0, 3.5, 3.0, 2.0, 6.0];
+        assert!(worst.iter().zip(stated).all(|(worst, stated)| *worst <= stated), "{worst:?}");
+    }
+
+    #[test]
+    fn ends_of_the_normal_distribution() {
+        let x = [f32::NEG_INFINITY, -20.0, 0.0, 20.0, f32::INFINITY];
+        let mut y = vec![[0.0; FUNCTIONS]; x.len()];
+        all(&x, &mut y);
+        let ends: Vec<f32> = y.iter().map(|y| y[5]).collect();
+        assert_eq!(ends, [0.0, 0.0, 0.5, 1.0, 1.0]);
     }
 }

@@ -114,6 +114,8 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
+    /// Distribution function of the standard normal, and `e^(-x^2 / 2)`.
+    fn normal(self) -> (Self, Self);
 
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]

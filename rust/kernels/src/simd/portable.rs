@@ -58,7 +58,7 @@ fn mul_add<T: Element>(a: T, b: T, c: T) -> T {
 }
 
 macro_rules! lanes {
-    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $erf:expr) => {
+    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $erf:expr, $normal:expr) => {
         impl<const N: usize> Vector for Lanes<$t, N> {
             type Elem = $t;
             type Mask = [bool; N];
@@ -213,11 +213,15 @@ macro_rules! lanes {
             fn erf(self) -> Self {
                 $erf(self)
             }
+            #[inline(always)]
+            fn normal(self) -> (Self, Self) {
+                $normal(self)
+            }
         }
     };
 }
 
-lanes!(f32, u32, 23, 127, math::exp, math::ln, math::tanh, math::erf);
+lanes!(f32, u32, 23, 127, math::exp, math::ln, math::tanh, math::erf, math::normal);
 lanes!(
     f64,
     u64,
@@ -226,5 +230,9 @@ lanes!(
     |x: Self| x.map(f64::exp),
     |x: Self| x.map(f64::ln),
     |x: Self| x.map(f64::tanh),
-    |x: Self| x.map(libm::erf)
+    |x: Self| x.map(libm::erf),
+    |x: Self| {
+        let cdf = x.map(|x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2));
+        (cdf, x.map(|x| (-0.5 * x * x).exp()))
+    }
 );

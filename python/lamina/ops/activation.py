@@ -1,0 +1,131 @@
+"""Activations and element-wise functions, on tensors of any shape."""
+
+from lamina import _kernels
+from lamina.tape import Gradients
+from lamina.tensor import Array, Operand, Tensor
+
+# Their slope follows from the output, which is kept in place of the input.
+_KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
+
+
+def _apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
+    x = input if isinstance(input, Tensor) else Tensor(input)
+    data = x.data
+    y = _kernels.activation_forward(name, data, a, b)
+    kept = y if name in _KEEPS_OUTPUT else data
+
+    def vjp(dy: Array) -> Gradients:
+        return (_kernels.activation_backward(name, dy, kept, a, b),)
+
+    return Tensor.record(y, (x,), vjp)
+
+
+def celu(input: Operand, alpha: float = 1.0) -> Tensor:
+    """``max(x, 0) + min(0, alpha (exp(x / alpha) - 1))``. Barron, 2017."""
+    if alpha == 0:
+        raise ValueError("celu: alpha: expected a number other than 0, got 0")
+    return _apply("celu", input, alpha)
+
+
+def elu(input: Operand, alpha: float = 1.0) -> Tensor:
+    """``x`` above zero, ``alpha (exp(x) - 1)`` below. Clevert et al., 2015."""
+    return _apply("elu", input, alpha)
+
+
+def exp(input: Operand) -> Tensor:
+    """``e`` to the power ``x``."""
+    return _apply("exp", input)
+
+
+def gelu(input: Operand, approximate: str = "none") -> Tensor:
+    """``x Phi(x)`` with the normal distribution function. Hendrycks & Gimpel, 2016.
+
+    Args:
+        input: any shape.
+        approximate: ``"none"``, or ``"tanh"`` for ``x sigmoid(2u)`` with
+            ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
+    """
+    if approximate == "none":
+        return _apply("gelu", input)
+    if approximate == "tanh":
+        return _apply("gelu_tanh", input)
+    raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
+
+
+def hardsigmoid(input: Operand) -> Tensor:
+    """``min(max(x + 3, 0), 6) / 6``."""
+    return _apply("hardsigmoid", input)
+
+
+def hardswish(input: Operand) -> Tensor:
+    """``x min(max(x + 3, 0), 6) / 6``. Howard et al., 2019."""
+    return _apply("hardswish", input)
+
+
+def hardtanh(input: Operand, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """``x`` moved into ``[min_val, max_val]``."""
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: expected min_val <= max_val, got {min_val} and {max_val}")
+    return _apply("hardtanh", input, min_val, max_val)
+
+
+def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
+    """``x`` above zero, ``negative_slope x`` below. Maas et al., 2013."""
+    return _apply("leaky_relu", input, negative_slope)
+
+
+def log(input: Operand) -> Tensor:
+    """Natural logarithm: ``-inf`` at zero, NaN below."""
+    return _apply("log", input)
+
+
+def logsigmoid(input: Operand) -> Tensor:
+    """``-ln(1 + exp(-x))``."""
+    return _apply("logsigmoid", input)
+
+
+def mish(input: Operand) -> Tensor:
+    """``x tanh(ln(1 + exp(x)))``. Misra, 2019."""
+    return _apply("mish", input)
+
+
+def relu(input: Operand) -> Tensor:
+    """``max(x, 0)``; gradient zero at zero."""
+    return _apply("relu", input)
+
+
+def relu6(input: Operand) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return _apply("relu6", input)
+
+
+def selu(input: Operand) -> Tensor:
+    """:func:`elu` scaled so that mean 0 and variance 1 are kept. Klambauer et al., 2017."""
+    return _apply("selu", input)
+
+
+def sigmoid(input: Operand) -> Tensor:
+    """``1 / (1 + exp(-x))``."""
+    return _apply("sigmoid", input)
+
+
+def silu(input: Operand) -> Tensor:
+    """``x sigmoid(x)``, also called swish. Elfwing et al., 2017."""
+    return _apply("silu", input)
+
+
+def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``ln(1 + exp(beta x)) / beta``, and ``x`` where ``beta x`` exceeds ``threshold``."""
+    if beta == 0:
+        raise ValueError("softplus: beta: expected a number other than 0, got 0")
+    return _apply("softplus", input, beta, threshold)
+
+
+def softsign(input: Operand) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return _apply("softsign", input)
+
+
+def tanh(input: Operand) -> Tensor:
+    """Hyperbolic tangent."""
+    return _apply("tanh", input)

@@ -1,0 +1,50 @@
+"""Embedding: rows of a table."""
+
+import numpy as np
+
+from lamina import _kernels
+from lamina.tape import Gradients
+from lamina.tensor import Array, Operand, Tensor, as_tensor
+
+
+def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -> Tensor:
+    """The rows of ``weight`` that ``input`` names.
+
+    Args:
+        input: integers of any shape ``[...]``, from 0 to below V.
+        weight: table ``[V, D]``.
+        padding_idx: row whose gradient stays zero; negative counts from the end.
+
+    Returns:
+        ``[..., D]``.
+
+    Raises:
+        ValueError: an id is outside the table.
+        TypeError: ``input`` does not hold integers.
+    """
+    ids = input.data if isinstance(input, Tensor) else np.asarray(input)
+    if ids.dtype != np.int64 and ids.dtype != np.int32:
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"embedding: input: expected integers, got {ids.dtype} array")
+        ids = ids.astype(np.int64)
+    table = as_tensor(weight)
+    shape = ids.shape
+    flat = ids.reshape(-1)
+    y = _kernels.embedding_forward(flat, table.data)
+    rows, width = table.shape
+    padding = None if padding_idx is None else resolve_padding(padding_idx, rows)
+
+    def vjp(dy: Array) -> Gradients:
+        dy = dy.reshape(flat.size, width)
+        return None, _kernels.embedding_backward(dy, flat, rows, padding)
+
+    return Tensor.record(y.reshape(*shape, width), (None, table), vjp)
+
+
+def resolve_padding(padding_idx: int, rows: int) -> int:
+    """``padding_idx`` as a row counted from the start."""
+    if not -rows <= padding_idx < rows:
+        raise ValueError(
+            f"embedding: padding_idx: expected -{rows} to {rows - 1}, got {padding_idx}"
+        )
+    return padding_idx % rows

@@ -1,0 +1,298 @@
+//! Batch norm and group norm of `[N, C, L]`, where `L` stands for any axes after the channels.
+//!
+//! A set is the numbers that share a mean: one channel over the batch, or one group of channels of
+//! one sample. It is made of runs of `L` numbers, each of one sample and one channel.
+
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3, CowArray, Ix3};
+
+use super::{Moments, deviations, products, split, sum};
+use crate::memory;
+use crate::simd::Vector;
+use crate::threads::{self, Shared};
+use crate::{Element, Error, Result, check_shape, vectorized};
+
+/// Runs shorter than this are brought together before the channels of a batch are normalised.
+const SHORT: usize = 16;
+
+/// Which numbers share a mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sets {
+    /// Those of a channel, over the batch.
+    Channels,
+    /// Those of one of so many groups of channels, in each sample.
+    Groups(usize),
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    sets: Sets,
+    n: usize,
+    c: usize,
+    l: usize,
+}
+
+impl Plan {
+    fn new(op: &'static str, sets: Sets, (n, c, l): (usize, usize, usize)) -> Result<Self> {
+        if let Sets::Groups(groups) = sets
+            && (groups == 0 || !c.is_multiple_of(groups))
+        {
+            let message = format!("expected a divisor of the {c} channels, got {groups}");
+            return Err(Error::value(op, "groups", message));
+        }
+        Ok(Self { sets, n, c, l })
+    }
+
+    fn count(self) -> usize {
+        match self.sets {
+            Sets::Channels => self.c,
+            Sets::Groups(groups) => self.n * groups,
+        }
+    }
+
+    /// Numbers in a set.
+    fn size(self) -> usize {
+        match self.sets {
+            Sets::Channels => self.n * self.l,
+            Sets::Groups(groups) => self.c / groups * self.l,
+        }
+    }
+
+    /// The runs of a set, numbered sample by sample; the channel of run `r` is `r % C`.
+    fn runs(self, set: usize) -> impl Iterator<Item = usize> {
+        let (start, step, count) = match self.sets {
+            Sets::Channels => (set, self.c, self.n),
+            Sets::Groups(groups) => {
+                let width = self.c / groups;
+                (set * width, 1, width)
+            }
+        };
+        (0..count).map(move |i| start + i * step)
+    }
+
+    fn moments<T: Element>(self, set: usize, x: &[T]) -> Moments {
+        let run = |r: usize| &x[r * self.l..(r + 1) * self.l];
+        let count = self.size();
+        let centre = self.runs(set).map(|r| sum(run(r))).sum::<f64>() / count as f64;
+        let mut total = (0.0, 0.0);
+        for r in self.runs(set) {
+            let (sums, squares) = deviations(run(r), centre);
+            total = (total.0 + sums, total.1 + squares);
+        }
+        Moments::new(centre, total, count)
+    }
+}
+
+/// `[N, C, L]` in C order, the short runs of a channel brought together as `[1, C, N * L]`.
+fn joined<'a, T: Element>(x: &'a ArrayView3<'_, T>, sets: Sets) -> CowArray<'a, T, Ix3> {
+    let (n, c, l) = x.dim();
+    if sets != Sets::Channels || l >= SHORT || n < 2 {
+        return x.as_standard_layout();
+    }
+    let x = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+    CowArray::from(x.into_shape_with_order((1, c, n * l)).expect("the same numbers"))
+}
+
+/// The inverse of [`joined`] for an array that shall have the shape `dim`.
+fn parted<T: Element>(y: Array3<T>, dim: (usize, usize, usize)) -> Array3<T> {
+    if y.dim() == dim {
+        return y;
+    }
+    let (n, c, l) = dim;
+    let y = y.into_shape_with_order((c, n, l)).expect("the same numbers");
+    y.permuted_axes([1, 0, 2]).as_standard_layout().into_owned()
+}
+
+/// Normalises `x` `[N, C, L]` and scales it by `weight` and `bias` `[C]`. Returns the output and
+/// the mean and variance of each set: those of `x`, or those given for each channel.
+pub fn forward<T: Element>(
+    x: ArrayView3<'_, T>,
+    sets: Sets,
+    given: Option<(ArrayView1<'_, T>, ArrayView1<'_, T>)>,
+    weight: Option<ArrayView1<'_, T>>,
+    bias: Option<ArrayView1<'_, T>>,
+    eps: f64,
+) -> Result<(Array3<T>, Array2<f64>)> {
+    let op = match sets {
+        Sets::Channels => "batch_norm_forward",
+        Sets::Groups(_) => "group_norm_forward",
+    };
+    let dim = x.dim();
+    for (arg, parameter) in [("weight", &weight), ("bias", &bias)] {
+        if let Some(parameter) = parameter {
+            check_shape(op, arg, &[dim.1], parameter.shape())?;
+        }
+    }
+    let x = joined(&x, sets);
+    let plan = Plan::new(op, sets, x.dim())?;
+    let fixed = given.is_some();
+    let mut moments = Array2::zeros((plan.count(), 2));
+    if let Some((mean, var)) = given {
+        check_shape(op, "running_mean", &[plan.count()], mean.shape())?;
+        check_shape(op, "running_var", &[plan.count()], var.shape())?;
+        moments.column_mut(0).assign(&mean.mapv(T::f64));
+        moments.column_mut(1).assign(&var.mapv(T::f64));
+    }
+    let mut y = memory::unfilled_array(x.raw_dim());
+    if !y.is_empty() {
+        let x = x.as_slice().expect("standard layout");
+        let out = Shared::new(y.as_slice_mut().expect("a new array"));
+        let kept = Shared::new(moments.as_slice_mut().expect("C order"));
+        let step = threads::piece_len(plan.count(), plan.size() / 2);
+        threads::for_each(plan.count().div_ceil(step), x.len() / 2, |task| {
+            for set in task * step..((task + 1) * step).min(plan.count()) {
+                // SAFETY: each set is the work of one task.
+                let kept = unsafe { kept.slice(2 * set..2 * set + 2) };
+                if !fixed {
+                    let m = plan.moments(set, x);
+                    kept.copy_from_slice(&[m.mean, m.var]);
+                }
+                let m = Moments { mean: kept[0], var: kept[1] };
+                for run in plan.runs(set) {
+                    let range = run * plan.l..(run + 1) * plan.l;
+                    let channel = run % plan.c;
+                    let scale = m.rstd(eps) * weight.map_or(1.0, |w| w[channel].f64());
+                    let shift = bias.map_or(0.0, |b| b[channel].f64());
+                    // SAFETY: each run belongs to one set.
+                    let y = unsafe { out.slice(range.clone()) };
+                    scale_run(&x[range], m.mean, scale, shift, y);
+                }
+            }
+        });
+    }
+    Ok((parted(y, dim), moments))
+}
+
+/// Gradients from that of the output, the input, and the moments and options of the forward pass.
+/// `fixed` moments do not depend on the input. Gradients of the parameters, `[C]`, are computed
+/// where `needs` says so.
+pub fn backward<T: Element>(
+    dy: ArrayView3<'_, T>,
+    x: ArrayView3<'_, T>,
+    sets: Sets,
+    moments: ArrayView2<'_, f64>,
+    fixed: bool,
+    weight: Option<ArrayView1<'_, T>>,
+    eps: f64,
+    needs: bool,
+) -> Result<(Array3<T>, Option<(Array1<T>, Array1<T>)>)> {
+    let op = match sets {
+        Sets::Channels => "batch_norm_backward",
+        Sets::Groups(_) => "group_norm_backward",
+    };
+    let dim = x.dim();
+    check_shape(op, "dy", x.shape(), dy.shape())?;
+    if let Some(weight) = &weight {
+        check_shape(op, "weight", &[dim.1], weight.shape())?;
+    }
+    let (x, dy) = (joined(&x, sets), joined(&dy, sets));
+    let plan = Plan::new(op, sets, x.dim())?;
+    check_shape(op, "moments", &[plan.count(), 2], moments.shape())?;
+    let moments_of = |set: usize| Moments { mean: moments[[set, 0]], var: moments[[set, 1]] };
+    let mut dx = memory::unfilled_array(x.raw_dim());
+    // Of each run, the sum of dy and of dy * xhat.
+    let mut sums = vec![(0.0f64, 0.0f64); plan.n * plan.c];
+    if !dx.is_empty() {
+        let x = x.as_slice().expect("standard layout");
+        let dy = dy.as_slice().expect("standard layout");
+        let out = Shared::new(dx.as_slice_mut().expect("a new array"));
+        let shared = Shared::new(&mut sums);
+        let step = threads::piece_len(plan.count(), plan.size());
+        threads::for_each(plan.count().div_ceil(step), x.len(), |task| {
+            for set in task * step..((task + 1) * step).min(plan.count()) {
+                let m = moments_of(set);
+                let rstd = m.rstd(eps);
+                let weight_of = |run: usize| weight.map_or(1.0, |w| w[run % plan.c].f64());
+                let mut means = (0.0, 0.0);
+                if needs || !fixed {
+                    for run in plan.runs(set) {
+                        let range = run * plan.l..(run + 1) * plan.l;
+                        let (sum, dot) = products(&dy[range.clone()], &x[range], m.mean);
+                        let sums = (sum, dot * rstd);
+                        // SAFETY: each run belongs to one set, each set to one task.
+                        unsafe { shared.slice(run..run + 1)[0] = sums };
+                        if !fixed {
+                            means.0 += weight_of(run) * sums.0 / plan.size() as f64;
+                            means.1 += weight_of(run) * sums.1 / plan.size() as f64;
+                        }
+                    }
+                }
+                for run in plan.runs(set) {
+                    let range = run * plan.l..(run + 1) * plan.l;
+                    // SAFETY: as above.
+                    let dx = unsafe { out.slice(range.clone()) };
+                    let scale = weight_of(run) * rstd;
+                    let (dy, x) = (&dy[range.clone()], &x[range]);
+                    run_backward(dy, x, m.mean, scale, means.1 * rstd * rstd, means.0 * rstd, dx);
+                }
+            }
+        });
+    }
+    let grads = needs.then(|| {
+        let mut totals = vec![(0.0, 0.0); plan.c];
+        for (run, (sum, dot)) in sums.iter().enumerate() {
+            let total = &mut totals[run % plan.c];
+            *total = (total.0 + sum, total.1 + dot);
+        }
+        let dweight = totals.iter().map(|total| T::of(total.1)).collect();
+        (dweight, totals.iter().map(|total| T::of(total.0)).collect())
+    });
+    Ok((parted(dx, dim), grads))
+}
+
+vectorized! {
+    /// `y = (x - mean) * scale + shift`.
+    fn scale_run<S, T: Element>(x: &[T], mean: f64, scale: f64, shift: f64, y: &mut [T]) {
+        let (high, low) = split::<T>(mean);
+        let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
+        let (scale, shift) = (T::V::<S>::of(scale), T::V::<S>::of(shift));
+        let lanes = T::V::<S>::LANES;
+        for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
+            T::V::<S>::read(x).sub(high).sub(low).mul_add(scale, shift).write(y);
+        }
+    }
+}
+
+vectorized! {
+    /// `dx = dy * scale - (x - mean) * slope - shift`.
+    fn run_backward<S, T: Element>(
+        dy: &[T], x: &[T], mean: f64, scale: f64, slope: f64, shift: f64, dx: &mut [T],
+    ) {
+        let (high, low) = split::<T>(mean);
+        let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
+        let (scale, slope) = (T::V::<S>::of(scale), T::V::<S>::of(slope));
+        let shift = T::V::<S>::of(-shift);
+        let lanes = T::V::<S>::LANES;
+        for ((dy, x), dx) in dy.chunks(lanes).zip(x.chunks(lanes)).zip(dx.chunks_mut(lanes)) {
+            let d = T::V::<S>::read(x).sub(high).sub(low);
+            let dy = T::V::<S>::read(dy).mul_add(scale, shift);
+            d.neg_mul_add(slope, dy).write(dx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_norm_of_short_runs_equals_one_of_long_runs() {
+        let x =
+            Array3::from_shape_fn((40, 3, 2), |(n, c, l)| ((7 * n + 5 * c + 3 * l) % 11) as f64);
+        let long = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+        let long = long.into_shape_with_order((1, 3, 80)).unwrap();
+        let (y, moments) = forward(x.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
+        let (y_long, same) = forward(long.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
+        assert_eq!(moments, same);
+        assert_eq!(y[[7, 1, 1]], y_long[[0, 1, 15]]);
+    }
+
+    #[test]
+    fn groups_must_divide_the_channels() {
+        let x = Array3::<f32>::zeros((1, 4, 2));
+        let error = forward(x.view(), Sets::Groups(3), None, None, None, 1e-5).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "[group_norm_forward] groups: expected a divisor of the 4 channels, got 3"
+        );
+    }
+}

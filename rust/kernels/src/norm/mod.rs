@@ -1,0 +1,169 @@
+//! Normalisations: `xhat = (x - mean) / sqrt(var + eps)`, then `y = xhat * weight + bias`.
+//!
+//! [`layer`]: mean and variance of each row (layer norm, RMS norm). [`channel`]: of each channel
+//! over the batch (batch norm) or of a group of channels of one sample (group norm).
+//!
+//! backward, over the `n` numbers that share a mean, with `g = dy * weight`:
+//!
+//! dx = (g - sum(g) / n - xhat * sum(g * xhat) / n) / sqrt(var + eps)
+//! dweight = sum(dy * xhat)        dbias = sum(dy)
+//!
+//! Sums run in blocks that are added up in double precision. The mean is subtracted as a number
+//! and what its rounding lost, and the deviations correct the mean, so that no digits go where the
+//! mean is large beside the deviation.
+#![allow(unsafe_code)]
+
+pub mod channel;
+pub mod layer;
+
+use crate::simd::Vector;
+use crate::{Element, vectorized};
+
+/// Numbers summed in the element's own precision.
+const BLOCK: usize = 4096;
+
+/// Vectors summed side by side.
+const SIDE: usize = 4;
+
+/// Mean and variance of numbers that share them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    mean: f64,
+    var: f64,
+}
+
+impl Moments {
+    /// From `count` deviations from `centre`: their sum and the sum of their squares.
+    fn new(centre: f64, deviations: (f64, f64), count: usize) -> Self {
+        let shift = deviations.0 / count as f64;
+        let var = deviations.1 / count as f64 - shift * shift;
+        Self { mean: centre + shift, var: if var < 0.0 { 0.0 } else { var } }
+    }
+
+    fn rstd(self, eps: f64) -> f64 {
+        (self.var + eps).sqrt().recip()
+    }
+}
+
+/// `x` as a number and what its rounding lost.
+#[inline(always)]
+fn split<T: Element>(x: f64) -> (T, T) {
+    let high = T::of(x);
+    (high, T::of(x - high.f64()))
+}
+
+/// Sum over the lanes of all, in a fixed order.
+#[inline(always)]
+fn total<V: Vector>(sums: [V; SIDE]) -> f64 {
+    sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum().f64()
+}
+
+vectorized! {
+    /// Sum of `x`.
+    fn sum<S, T: Element>(x: &[T]) -> f64 {
+        let lanes = T::V::<S>::LANES;
+        let mut result = 0.0;
+        for block in x.chunks(BLOCK) {
+            let mut sums = [T::V::<S>::zero(); SIDE];
+            let mut groups = block.chunks_exact(SIDE * lanes);
+            for group in groups.by_ref() {
+                for i in 0..SIDE {
+                    sums[i] = sums[i].add(T::V::<S>::read(&group[i * lanes..][..lanes]));
+                }
+            }
+            for x in groups.remainder().chunks(lanes) {
+                sums[0] = sums[0].add(T::V::<S>::read(x));
+            }
+            result += total(sums);
+        }
+        result
+    }
+}
+
+vectorized! {
+    /// Sum of the deviations of `x` from `centre` and of their squares.
+    fn deviations<S, T: Element>(x: &[T], centre: f64) -> (f64, f64) {
+        let lanes = T::V::<S>::LANES;
+        let (high, low) = split::<T>(centre);
+        let (vhigh, vlow) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
+        let mut result = (0.0, 0.0);
+        for block in x.chunks(BLOCK) {
+            let mut sums = [T::V::<S>::zero(); SIDE];
+            let mut squares = [T::V::<S>::zero(); SIDE];
+            let mut groups = block.chunks_exact(SIDE * lanes);
+            for group in groups.by_ref() {
+                for i in 0..SIDE {
+                    let d = T::V::<S>::read(&group[i * lanes..][..lanes]).sub(vhigh).sub(vlow);
+                    sums[i] = sums[i].add(d);
+                    squares[i] = d.mul_add(d, squares[i]);
+                }
+            }
+            let mut rest = groups.remainder().chunks_exact(lanes);
+            for x in rest.by_ref() {
+                let d = T::V::<S>::read(x).sub(vhigh).sub(vlow);
+                sums[0] = sums[0].add(d);
+                squares[0] = d.mul_add(d, squares[0]);
+            }
+            result.0 += total(sums);
+            result.1 += total(squares);
+            for &x in rest.remainder() {
+                let d = (x - high - low).f64();
+                result.0 += d;
+                result.1 += d * d;
+            }
+        }
+        result
+    }
+}
+
+vectorized! {
+    /// Sum of `dy` and of `dy` times the deviations of `x` from `centre`.
+    fn products<S, T: Element>(dy: &[T], x: &[T], centre: f64) -> (f64, f64) {
+        let lanes = T::V::<S>::LANES;
+        let (high, low) = split::<T>(centre);
+        let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
+        let mut result = (0.0, 0.0);
+        for (dy, x) in dy.chunks(BLOCK).zip(x.chunks(BLOCK)) {
+            let mut sums = [T::V::<S>::zero(); SIDE];
+            let mut dots = [T::V::<S>::zero(); SIDE];
+            let mut dy = dy.chunks_exact(SIDE * lanes);
+            let mut x = x.chunks_exact(SIDE * lanes);
+            for (dy, x) in dy.by_ref().zip(x.by_ref()) {
+                for i in 0..SIDE {
+                    let d = T::V::<S>::read(&x[i * lanes..][..lanes]).sub(high).sub(low);
+                    let dy = T::V::<S>::read(&dy[i * lanes..][..lanes]);
+                    sums[i] = sums[i].add(dy);
+                    dots[i] = dy.mul_add(d, dots[i]);
+                }
+            }
+            let rest = dy.remainder().chunks(lanes).zip(x.remainder().chunks(lanes));
+            for (dy, x) in rest {
+                let dy = T::V::<S>::read(dy);
+                let d = T::V::<S>::read(x).sub(high).sub(low);
+                sums[0] = sums[0].add(dy);
+                dots[0] = dy.mul_add(d, dots[0]);
+            }
+            result.0 += total(sums);
+            result.1 += total(dots);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_mean_costs_no_digits() {
+        let x: Vec<f32> = (0..10_007).map(|i| 1e4 + (i % 7) as f32 * 0.0625).collect();
+        let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+        let n = x.len() as f64;
+        let mean = exact.iter().sum::<f64>() / n;
+        let var = exact.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let centre = sum(&x) / n;
+        let got = Moments::new(centre, deviations(&x, centre), x.len());
+        assert!((got.mean - mean).abs() < 1e-7, "{} {mean}", got.mean);
+        assert!((got.var / var - 1.0).abs() < 1e-5, "{} {var}", got.var);
+    }
+}
