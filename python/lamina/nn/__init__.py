@@ -2,6 +2,18 @@
 
 from lamina.nn import init
 from lamina.nn.linear import Linear
+from lamina.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,
@@ -12,12 +24,22 @@ from lamina.nn.module import (
 )
 
 __all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
     "IncompatibleKeys",
     "Linear",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
     "Sequential",
+    "SmoothL1Loss",
     "init",
 ]

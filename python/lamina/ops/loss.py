@@ -73,12 +73,12 @@ def _soft_cross_entropy(
         t = t * (1 - label_smoothing) + label_smoothing / classes
     terms = t * log_softmax(x, axis)
     if weight is not None:
-        weights = _class_weight(weight, x.dtype)
-        if weights is not None and weights.shape != (classes,):
+        factor = as_tensor(weight).data.astype(x.dtype, copy=False)
+        if factor.shape != (classes,):
             raise ValueError(
-                f"cross_entropy: weight: expected shape ({classes},), got {weights.shape}"
+                f"cross_entropy: weight: expected shape ({classes},), got {factor.shape}"
             )
-        terms = terms * np.reshape(weights, (-1, *[1] * (x.ndim - 1 - axis)))
+        terms = terms * Tensor(factor.reshape(-1, *[1] * (x.ndim - 1 - axis)))
     if reduction == "none":
         return -terms.sum(axis)
     return -terms.sum() / (x.size // classes if reduction == "mean" else 1)
@@ -210,21 +210,19 @@ def ctc_loss(
     y = x.data if x.ndim == 3 else x.data[:, None]
     labels = _integers("ctc_loss", "targets", targets)
     stride = labels.shape[1] if labels.ndim == 2 and x.ndim == 3 else 0
-    lengths = [
-        _integers("ctc_loss", name, value).reshape(-1)
-        for name, value in (("input_lengths", input_lengths), ("target_lengths", target_lengths))
-    ]
+    steps = _integers("ctc_loss", "input_lengths", input_lengths).reshape(-1)
+    counts = _integers("ctc_loss", "target_lengths", target_lengths).reshape(-1)
     if stride and labels.shape[0] != y.shape[1]:
         raise ValueError(
             f"ctc_loss: targets: expected {y.shape[1]} rows, one a sequence, got {labels.shape[0]}"
         )
     wanted = x.requires_grad and is_grad_enabled()
     losses, unit = _kernels.ctc_forward(
-        y, labels.reshape(-1), stride, *lengths, blank, zero_infinity, wanted
+        y, labels.reshape(-1), stride, steps, counts, blank, zero_infinity, wanted
     )
     scale = np.ones_like(losses)
     if reduction == "mean":
-        scale /= np.maximum(lengths[1], 1) * max(losses.size, 1)
+        scale /= np.maximum(counts, 1) * max(losses.size, 1)
 
     def vjp(dy: Array) -> Gradients:
         if unit is None:
@@ -271,9 +269,7 @@ def _elementwise(
 
 def _check_reduction(op: str, reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(
-            f"{op}: reduction: expected 'none', 'mean' or 'sum', got {reduction!r}"
-        )
+        raise ValueError(f"{op}: reduction: expected 'none', 'mean' or 'sum', got {reduction!r}")
 
 
 def _rows(op: str, x: Array) -> tuple[Array, tuple[int, ...]]:
@@ -294,7 +290,9 @@ def _unrows(rows: Array, shape: tuple[int, ...]) -> Array:
 
 def _class_indices(op: str, target: Array, shape: tuple[int, ...]) -> Array:
     if target.shape != shape:
-        raise ValueError(f"{op}: target: expected class indices of shape {shape}, got {target.shape}")
+        raise ValueError(
+            f"{op}: target: expected class indices of shape {shape}, got {target.shape}"
+        )
     return _integers(op, "target", target).reshape(-1)
 
 
