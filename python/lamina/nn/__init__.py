@@ -19,6 +19,18 @@ from lamina.nn.activation import (
 from lamina.nn.dropout import Dropout, Dropout2d
 from lamina.nn.embedding import Embedding
 from lamina.nn.linear import Linear
+from lamina.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,
@@ -40,6 +52,11 @@ __all__ = [
     "GroupNorm",
     "Hardswish",
     "Identity",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
     "IncompatibleKeys",
     "InstanceNorm2d",
     "LayerNorm",
@@ -47,9 +64,13 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "Mish",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
     "RMSNorm",
     "ReLU",
@@ -59,5 +80,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "SmoothL1Loss",
     "init",
 ]

@@ -6,6 +6,8 @@
 
 pub mod activation;
 pub mod dropout;
+pub mod cross_entropy;
+pub mod ctc;
 pub mod element;
 pub mod embedding;
 pub mod error;
@@ -13,6 +15,10 @@ pub mod machine;
 pub mod matmul;
 pub mod memory;
 pub mod norm;
+pub mod loss;
+pub mod matmul;
+pub mod memory;
+pub mod optimizer;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -1,11 +1,15 @@
 //! How arrays, errors and the GIL cross between Python and Rust.
 
+use std::fmt::Display;
+
 use lamina_kernels::{Error, Result};
-use ndarray::{ArrayView, CowArray, Dimension};
-use numpy::{Element as NumpyElement, PyArray, PyArrayMethods, PyReadonlyArray, PyUntypedArray};
+use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
+use numpy::{BorrowError, Element as NumpyElement, PyArray, PyArrayMethods, PyReadonlyArray};
 use numpy::{PyArrayDescrMethods, PyUntypedArrayMethods};
+use numpy::{PyReadwriteArray, PyUntypedArray};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::profile;
 
@@ -37,13 +41,49 @@ impl<T: NumpyElement + Clone, D: Dimension> Input<'_, T, D> {
 
 /// `object` as an array of `T` and rank `D`, or a `TypeError` that names `arg`.
 pub(crate) fn array<'py, T: NumpyElement, D: Dimension>(
-    arg: &str,
+    arg: impl Display,
     object: &Bound<'py, PyAny>,
 ) -> PyResult<Input<'py, T, D>> {
     match object.cast::<PyArray<T, D>>() {
-        Ok(array) => Ok(Input { borrowed: array.readonly() }),
+        Ok(array) => match array.try_readonly() {
+            Ok(borrowed) => Ok(Input { borrowed }),
+            Err(error) => Err(not_borrowed(arg, error)),
+        },
         Err(_) => Err(mismatch::<T>(object.py(), arg, D::NDIM, object)),
     }
+}
+
+/// `object` as an array to be changed in place: writeable, C-contiguous, and in no other use.
+pub(crate) fn array_mut<'py, T: NumpyElement, D: Dimension>(
+    arg: impl Display,
+    object: &Bound<'py, PyAny>,
+) -> PyResult<PyReadwriteArray<'py, T, D>> {
+    let Ok(array) = object.cast::<PyArray<T, D>>() else {
+        return Err(mismatch::<T>(object.py(), arg, D::NDIM, object));
+    };
+    if !array.is_c_contiguous() {
+        return Err(PyValueError::new_err(format!(
+            "{arg}: expected a C-contiguous array to change in place, got other strides"
+        )));
+    }
+    array.try_readwrite().map_err(|error| not_borrowed(arg, error))
+}
+
+/// Each array of `list`, to be changed in place.
+pub(crate) fn arrays_mut<'py, T: NumpyElement>(
+    arg: &str,
+    list: &Bound<'py, PyList>,
+) -> PyResult<Vec<PyReadwriteArray<'py, T, IxDyn>>> {
+    let arrays = list.iter().enumerate();
+    arrays.map(|(i, object)| array_mut(format_args!("{arg}[{i}]"), &object)).collect()
+}
+
+fn not_borrowed(arg: impl Display, error: BorrowError) -> PyErr {
+    let reason = match error {
+        BorrowError::NotWriteable => "expected a writeable array, got a read-only one",
+        _ => "this memory is in use as another argument, or in another thread, that changes it",
+    };
+    PyValueError::new_err(format!("{arg}: {reason}"))
 }
 
 /// The same for an argument that may be `None`.
@@ -56,7 +96,7 @@ pub(crate) fn optional<'py, T: NumpyElement, D: Dimension>(
 
 fn mismatch<T: NumpyElement>(
     py: Python<'_>,
-    arg: &str,
+    arg: impl Display,
     rank: Option<usize>,
     object: &Bound<'_, PyAny>,
 ) -> PyErr {

@@ -7,6 +7,10 @@ mod dropout;
 mod embedding;
 mod matmul;
 mod norm;
+mod cross_entropy;
+mod ctc;
+mod loss;
+mod optimizer;
 mod profile;
 mod softmax;
 mod system;
@@ -29,6 +33,17 @@ mod _kernels {
     use crate::embedding::{embedding_backward, embedding_forward};
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
+    #[pymodule_export]
+    use crate::ctc::ctc_forward;
+    #[pymodule_export]
+    use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
+    #[pymodule_export]
+    use crate::optimizer::{
+        optimizer_adadelta, optimizer_adagrad, optimizer_adam, optimizer_adamax,
+        optimizer_clip_norm, optimizer_clip_value, optimizer_nadam, optimizer_rmsprop,
+        optimizer_sgd,
+    };
     #[pymodule_export]
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
