@@ -3,9 +3,11 @@
 
 mod convert;
 mod matmul;
+mod files;
 mod profile;
 mod softmax;
 mod system;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -19,6 +21,7 @@ mod _kernels {
 
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::files::files_exchange;
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]
@@ -27,6 +30,8 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::system::{empty, isa, num_threads, set_num_threads};
+    #[pymodule_export]
+    use crate::text::Tokenizer;
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
