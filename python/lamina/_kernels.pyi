@@ -50,6 +50,7 @@ def linear_backward(
     /,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
 def files_exchange(a: str | PathLike[str], b: str | PathLike[str], /) -> bool: ...
+
 @final
 class Tokenizer:
     @staticmethod
