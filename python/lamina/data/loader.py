@@ -85,7 +85,7 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._resumed and self.position > 0:
+        if self.position >= max(len(self), 1) or (self.position > 0 and not self._resumed):
             self.epoch += 1
             self.position = 0
         self._resumed = False

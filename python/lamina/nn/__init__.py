@@ -10,6 +10,13 @@ from lamina.nn.module import (
     Parameter,
     Sequential,
 )
+from lamina.nn.pretrained import (
+    Pretrained,
+    from_pretrained,
+    load_weights,
+    save_pretrained,
+    save_weights,
+)
 
 __all__ = [
     "IncompatibleKeys",
@@ -18,6 +25,11 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "Pretrained",
     "Sequential",
+    "from_pretrained",
     "init",
+    "load_weights",
+    "save_pretrained",
+    "save_weights",
 ]

@@ -135,7 +135,7 @@ class Tokenizer:
         kind = _kind(text)
         if not issubclass(kind, cls):
             raise ValueError(f"{_FILE}: expected a {cls.__name__}, got a {kind.__name__}")
-        return kind(core)  # type: ignore[return-value]
+        return kind(core)
 
     def __len__(self) -> int:
         return self.vocab_size
