@@ -57,7 +57,8 @@ def test_state_goes_on_mid_epoch(stop):
 
     data = TensorDataset(np.arange(20))
     expected = [
-        b[0].tolist() for b, _ in zip(endless(DataLoader(data, 3, True, seed=5)), range(20), strict=False)
+        b[0].tolist()
+        for b, _ in zip(endless(DataLoader(data, 3, True, seed=5)), range(20), strict=False)
     ]
     first = DataLoader(data, 3, True, seed=5)
     begun = []

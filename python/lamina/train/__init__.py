@@ -9,7 +9,7 @@ from lamina.train.callbacks import (
 )
 from lamina.train.evaluation import evaluate, predict
 from lamina.train.history import History
-from lamina.train.loop import Run, TrainingInterrupted, fit
+from lamina.train.loop import Run, fit
 
 __all__ = [
     "Callback",
@@ -19,7 +19,6 @@ __all__ = [
     "ModelCheckpoint",
     "Run",
     "TerminateOnNaN",
-    "TrainingInterrupted",
     "evaluate",
     "fit",
     "predict",

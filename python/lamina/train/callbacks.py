@@ -31,8 +31,11 @@ class Callback:
     def on_train_batch_begin(self, step: int) -> None:
         """Before step number ``step``, from 0."""
 
+    def on_loss(self, step: int, logs: Logs) -> None:
+        """After the loss of a step, in ``logs``, before its gradients."""
+
     def on_gradients(self, step: int, logs: Logs) -> None:
-        """After the gradients of a step, before parameters change; ``logs`` has its loss."""
+        """After the gradients of a step, before parameters change; with ``grad_norm`` if known."""
 
     def on_train_batch_end(self, step: int, logs: Logs) -> None:
         """After a step; ``logs`` has its loss."""
@@ -231,12 +234,15 @@ class TerminateOnNaN(Callback):
     def __init__(self, gradients: bool = False) -> None:
         self.gradients = gradients
 
-    def on_gradients(self, step: int, logs: Logs) -> None:
-        """Look, and raise ``FloatingPointError`` that names the step and what is not finite."""
+    def on_loss(self, step: int, logs: Logs) -> None:
+        """Raise ``FloatingPointError`` that names the step and what is not finite."""
         if not np.isfinite(logs["loss"]):
             raise FloatingPointError(
                 f"fit: step {step}: the loss is {logs['loss']}; {_blame_state(self.run.model)}"
             )
+
+    def on_gradients(self, step: int, logs: Logs) -> None:
+        """Raise ``FloatingPointError`` that names the step and the parameter."""
         if not np.isfinite(logs.get("grad_norm", 0.0)):
             raise FloatingPointError(
                 f"fit: step {step}: the norm of the gradients is {logs['grad_norm']}; "

@@ -43,18 +43,6 @@ class Schedule(Protocol):
         """Set the rate of what follows."""
 
 
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C in :func:`fit`: the model is as after the last whole step.
-
-    Attributes:
-        history: the record up to there.
-    """
-
-    def __init__(self, history: History) -> None:
-        super().__init__("training interrupted")
-        self.history = history
-
-
 class Run:
     """A training as its callbacks see it.
 
@@ -105,7 +93,7 @@ def fit(
     Ctrl-C is taken between the kernels of a step but not inside the optimiser, so that parameters
     and the state of the optimiser are those after the last whole step; running statistics of
     normalisation may have seen the batch of the one given up. ``on_train_end`` of the callbacks
-    runs, then :class:`TrainingInterrupted`, a ``KeyboardInterrupt`` with the history, is raised.
+    runs, then ``KeyboardInterrupt`` goes on to the caller, with the history as its ``history``.
 
     Args:
         model: a module; in the mode of training during steps, as found afterwards.
@@ -131,7 +119,7 @@ def fit(
         FloatingPointError: the loss is not finite; the message names step and parameter.
         ValueError: a limit is not positive, or the loader gives no batch.
         TypeError: a batch is not ``(inputs..., target)``.
-        TrainingInterrupted: Ctrl-C.
+        KeyboardInterrupt: Ctrl-C.
     """
     limits = {"epochs": epochs, "steps": steps, "seconds": seconds}
     limits |= {"clip_norm": clip_norm, "eval_every": eval_every}
@@ -158,11 +146,13 @@ def fit(
                 callback.on_train_begin()
             try:
                 loop.train(interrupts)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 optimizer.zero_grad()
                 run.stop("interrupted")
+                # Not a class of its own: shells stop a script's loop only after the plain one.
+                error.history = run.history  # type: ignore[attr-defined]
                 loop.end()
-                raise TrainingInterrupted(run.history) from None
+                raise
             loop.end()
     finally:
         loop.reporter.close()
@@ -214,7 +204,7 @@ class _Loop:
         """Steps until a limit or a callback says stop."""
         run = self.run
         done = 0
-        while not self._is_over(done):
+        while done == 0 or not self._is_over(done):
             batches = 0
             run.model.train()
             for batch in self._batches():
@@ -256,6 +246,8 @@ class _Loop:
         run.optimizer.zero_grad()
         value = self.loss(run.model(*inputs), target)
         logs = {"loss": float(value.data)}
+        for callback in self.callbacks:
+            callback.on_loss(run.step, logs)
         value.backward()
         if self.clip_norm is not None:
             norm = optim.clip_grad_norm_(run.model.parameters(), self.clip_norm)
