@@ -1,7 +1,8 @@
 """Stub of the extension module; checked against it by stubtest."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any, final
 
 import numpy.typing as npt
 
@@ -16,7 +17,9 @@ __all__ = [
     "cross_entropy_backward",
     "cross_entropy_forward",
     "ctc_forward",
+    "Tokenizer",
     "empty",
+    "files_exchange",
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
@@ -293,3 +296,25 @@ def optimizer_clip_norm(
     grads: list[_Array], max_norm: float, norm_type: float, error_if_nonfinite: bool, /
 ) -> float: ...
 def optimizer_clip_value(grads: list[_Array], clip_value: float, /) -> None: ...
+def files_exchange(a: str | PathLike[str], b: str | PathLike[str], /) -> bool: ...
+
+@final
+class Tokenizer:
+    @staticmethod
+    def train_bpe(
+        texts: Iterable[str],
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        min_frequency: int,
+        /,
+    ) -> Tokenizer: ...
+    @staticmethod
+    def from_json(text: str, /) -> Tokenizer: ...
+    def to_json(self) -> str: ...
+    def encode(self, texts: Sequence[str], add_special_tokens: bool = True, /) -> list[_Array]: ...
+    def decode(self, ids: _Array, skip_special_tokens: bool = False, /) -> str: ...
+    @property
+    def vocab_size(self) -> int: ...
+    def vocab(self) -> dict[str, int]: ...
+    def token_to_id(self, token: str, /) -> int | None: ...
+    def id_to_token(self, id: int, /) -> str | None: ...

@@ -40,6 +40,13 @@ from lamina.nn.module import (
     Sequential,
 )
 from lamina.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
+from lamina.nn.pretrained import (
+    Pretrained,
+    from_pretrained,
+    load_weights,
+    save_pretrained,
+    save_weights,
+)
 
 __all__ = [
     "ELU",
@@ -81,5 +88,11 @@ __all__ = [
     "Softplus",
     "Tanh",
     "SmoothL1Loss",
+    "Pretrained",
+    "Sequential",
+    "from_pretrained",
     "init",
+    "load_weights",
+    "save_pretrained",
+    "save_weights",
 ]

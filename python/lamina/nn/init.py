@@ -1,6 +1,9 @@
 """Initial values of parameters. Each fills a tensor in place and returns it."""
 
+import contextlib
 import math
+import threading
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -13,8 +16,40 @@ FLOAT = np.dtype(np.float32)
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 
+class _State(threading.local):
+    budget: int | None = None
+
+
+_state = _State()
+
+
+@contextlib.contextmanager
+def skipped(limit: int) -> Iterator[None]:
+    """Leave tensors as they are inside: for models whose parameters are about to be loaded.
+
+    Raises:
+        ValueError: inside, when tensors of more than ``limit`` numbers were to be filled.
+    """
+    before, _state.budget = _state.budget, limit
+    try:
+        yield
+    finally:
+        _state.budget = before
+
+
+def _skip(tensor: Tensor) -> bool:
+    if _state.budget is None:
+        return False
+    _state.budget -= max(tensor.size, 1)
+    if _state.budget < 0:
+        raise ValueError("the sizes ask for far more parameters than there are")
+    return True
+
+
 def uniform_(tensor: AnyTensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> AnyTensor:
     """Uniform on ``[a, b)``."""
+    if _skip(tensor):
+        return tensor
     tensor.data[...] = generator(rng).uniform(a, b, tensor.shape)
     return tensor
 
@@ -23,6 +58,8 @@ def normal_(
     tensor: AnyTensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None
 ) -> AnyTensor:
     """Normal with the given mean and standard deviation."""
+    if _skip(tensor):
+        return tensor
     tensor.data[...] = generator(rng).normal(mean, std, tensor.shape)
     return tensor
 
@@ -39,6 +76,8 @@ def trunc_normal_(
     """Normal, drawn again wherever a value leaves ``[a, b]``."""
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
+    if _skip(tensor):
+        return tensor
     source = generator(rng)
     values = source.normal(mean, std, tensor.shape)
     outside = (values < a) | (values > b)
@@ -51,6 +90,8 @@ def trunc_normal_(
 
 def constant_(tensor: AnyTensor, value: float) -> AnyTensor:
     """One value everywhere."""
+    if _skip(tensor):
+        return tensor
     tensor.data[...] = value
     return tensor
 
@@ -118,6 +159,8 @@ def orthogonal_(tensor: AnyTensor, gain: float = 1.0, *, rng: Rng = None) -> Any
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: tensor: expected at least 2 axes, got {tensor.shape}")
     columns = tensor.size // max(rows, 1)
+    if _skip(tensor):
+        return tensor
     values = generator(rng).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(values)
     q *= np.sign(np.diag(r))

@@ -1,1 +1,14 @@
-"""Placeholder."""
+"""Tokenizers and texts. Tokenizers read and write Hugging Face's ``tokenizer.json``."""
+
+from lamina.text.corpus import read_text, shakespeare, split_text
+from lamina.text.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+
+__all__ = [
+    "BPETokenizer",
+    "CharTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "read_text",
+    "shakespeare",
+    "split_text",
+]

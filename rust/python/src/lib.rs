@@ -11,9 +11,11 @@ mod cross_entropy;
 mod ctc;
 mod loss;
 mod optimizer;
+mod files;
 mod profile;
 mod softmax;
 mod system;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -48,6 +50,7 @@ mod _kernels {
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
     };
+    use crate::files::files_exchange;
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]
@@ -56,6 +59,9 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::system::{empty, isa, machine_limits, num_threads, set_num_threads};
+    use crate::system::{empty, isa, num_threads, set_num_threads};
+    #[pymodule_export]
+    use crate::text::Tokenizer;
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
