@@ -7,15 +7,23 @@ import numpy.typing as npt
 
 __all__ = [
     "empty",
+    "gru_backward",
+    "gru_forward",
     "isa",
     "linear_backward",
     "linear_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul_batched",
+    "lstm_backward",
+    "lstm_forward",
     "num_threads",
     "profile_start",
     "profile_stop",
+    "rnn_relu_backward",
+    "rnn_relu_forward",
+    "rnn_tanh_backward",
+    "rnn_tanh_forward",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
@@ -46,3 +54,59 @@ def linear_backward(
     needs: tuple[bool, bool, bool],
     /,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def gru_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def gru_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def lstm_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def lstm_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def rnn_relu_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def rnn_relu_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def rnn_tanh_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def rnn_tanh_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...

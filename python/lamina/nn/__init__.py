@@ -10,14 +10,21 @@ from lamina.nn.module import (
     Parameter,
     Sequential,
 )
+from lamina.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
     "IncompatibleKeys",
     "Linear",
+    "LSTMCell",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Parameter",
+    "RNNCell",
     "Sequential",
     "init",
 ]

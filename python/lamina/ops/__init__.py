@@ -7,5 +7,27 @@ __all__ = [
     "linear",
     "log_softmax",
     "matmul",
+from lamina.ops.recurrent import (
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
+from lamina.ops.softmax import log_softmax, softmax
+
+__all__ = [
+    "gru",
+    "gru_cell",
+    "log_softmax",
+    "lstm",
+    "lstm_cell",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
     "softmax",
 ]

@@ -4,6 +4,7 @@
 mod convert;
 mod matmul;
 mod profile;
+mod recurrent;
 mod softmax;
 mod system;
 
@@ -21,6 +22,11 @@ mod _kernels {
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
+    #[pymodule_export]
+    use crate::recurrent::{
+        gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_relu_backward,
+        rnn_relu_forward, rnn_tanh_backward, rnn_tanh_forward,
+    };
     #[pymodule_export]
     use crate::softmax::{
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,
