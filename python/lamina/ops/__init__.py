@@ -1,12 +1,6 @@
 """Differentiable functions under PyTorch's functional names, one file per family."""
 
 from lamina.ops.linear import linear, matmul
-from lamina.ops.softmax import log_softmax, softmax
-
-__all__ = [
-    "linear",
-    "log_softmax",
-    "matmul",
 from lamina.ops.recurrent import (
     gru,
     gru_cell,
@@ -22,9 +16,11 @@ from lamina.ops.softmax import log_softmax, softmax
 __all__ = [
     "gru",
     "gru_cell",
+    "linear",
     "log_softmax",
     "lstm",
     "lstm_cell",
+    "matmul",
     "rnn_relu",
     "rnn_relu_cell",
     "rnn_tanh",
