@@ -20,6 +20,8 @@ __all__ = [
     "Tokenizer",
     "empty",
     "files_exchange",
+    "gru_backward",
+    "gru_forward",
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
@@ -28,6 +30,8 @@ __all__ = [
     "log_softmax_backward",
     "log_softmax_forward",
     "machine_limits",
+    "lstm_backward",
+    "lstm_forward",
     "matmul_batched",
     "loss_backward",
     "loss_forward",
@@ -45,6 +49,10 @@ __all__ = [
     "optimizer_sgd",
     "profile_start",
     "profile_stop",
+    "rnn_relu_backward",
+    "rnn_relu_forward",
+    "rnn_tanh_backward",
+    "rnn_tanh_forward",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
@@ -318,3 +326,59 @@ class Tokenizer:
     def vocab(self) -> dict[str, int]: ...
     def token_to_id(self, token: str, /) -> int | None: ...
     def id_to_token(self, id: int, /) -> str | None: ...
+def gru_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def gru_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def lstm_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def lstm_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def rnn_relu_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def rnn_relu_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def rnn_tanh_forward(
+    x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
+) -> tuple[_Array, list[_Array], _Array, _Array]: ...
+def rnn_tanh_backward(
+    dy: _Array | None,
+    d_last: Sequence[_Array | None],
+    x: _Array,
+    states: Sequence[_Array],
+    weights: Sequence[_Array],
+    kept: Sequence[_Array],
+    batch_first: bool,
+    needs: tuple[bool, bool],
+    /,
+) -> tuple[_Array | None, list[_Array], list[_Array]]: ...

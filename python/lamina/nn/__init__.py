@@ -68,6 +68,15 @@ __all__ = [
     "InstanceNorm2d",
     "LayerNorm",
     "LeakyReLU",
+from lamina.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "IncompatibleKeys",
+    "LSTMCell",
     "Linear",
     "LogSoftmax",
     "Mish",
@@ -81,6 +90,7 @@ __all__ = [
     "Parameter",
     "RMSNorm",
     "ReLU",
+    "RNNCell",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -43,6 +43,21 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "leaky_relu",
+from lamina.ops.recurrent import (
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
+from lamina.ops.softmax import log_softmax, softmax
+
+__all__ = [
+    "gru",
+    "gru_cell",
     "linear",
     "log",
     "log_softmax",
@@ -81,6 +96,13 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "smooth_l1_loss",
+    "lstm",
+    "lstm_cell",
+    "matmul",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
     "softmax",
     "softplus",
     "softsign",

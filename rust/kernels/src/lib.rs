@@ -19,6 +19,7 @@ pub mod loss;
 pub mod matmul;
 pub mod memory;
 pub mod optimizer;
+pub mod recurrent;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -13,6 +13,7 @@ mod loss;
 mod optimizer;
 mod files;
 mod profile;
+mod recurrent;
 mod softmax;
 mod system;
 mod text;
@@ -53,6 +54,11 @@ mod _kernels {
     use crate::files::files_exchange;
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
+    #[pymodule_export]
+    use crate::recurrent::{
+        gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_relu_backward,
+        rnn_relu_forward, rnn_tanh_backward, rnn_tanh_forward,
+    };
     #[pymodule_export]
     use crate::softmax::{
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,
