@@ -6,6 +6,8 @@ from typing import Any
 import numpy.typing as npt
 
 __all__ = [
+    "attention_backward",
+    "attention_forward",
     "empty",
     "isa",
     "linear_backward",
@@ -16,6 +18,8 @@ __all__ = [
     "num_threads",
     "profile_start",
     "profile_stop",
+    "self_attention_backward",
+    "self_attention_forward",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
@@ -46,3 +50,39 @@ def linear_backward(
     needs: tuple[bool, bool, bool],
     /,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def attention_forward(
+    q: _Array, k: _Array, v: _Array, mask: _Array | None, causal: bool, scale: float, /
+) -> tuple[_Array, _Array]: ...
+def attention_backward(
+    dy: _Array,
+    q: _Array,
+    k: _Array,
+    v: _Array,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    y: _Array,
+    lse: _Array,
+    /,
+) -> tuple[_Array, _Array, _Array]: ...
+def self_attention_forward(
+    qkv: _Array,
+    num_heads: int,
+    num_kv_heads: int,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    /,
+) -> tuple[_Array, _Array]: ...
+def self_attention_backward(
+    dy: _Array,
+    qkv: _Array,
+    num_heads: int,
+    num_kv_heads: int,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    y: _Array,
+    lse: _Array,
+    /,
+) -> _Array: ...

@@ -4,6 +4,7 @@
 //! outside, vector code inside: a kernel cuts its work into chunks that depend on the shape alone,
 //! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
 
+pub mod attention;
 pub mod element;
 pub mod error;
 pub mod matmul;

@@ -1,6 +1,7 @@
 //! The extension module `lamina._kernels`: dtype, rank and layout of arrays, the GIL, errors.
 //! No arithmetic.
 
+mod attention;
 mod convert;
 mod matmul;
 mod profile;
@@ -19,6 +20,9 @@ mod _kernels {
 
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::attention::{
+        attention_backward, attention_forward, self_attention_backward, self_attention_forward,
+    };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]
