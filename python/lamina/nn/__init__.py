@@ -1,6 +1,7 @@
 """Layers, one file per family; names, arguments and parameters are PyTorch's."""
 
 from lamina.nn import init
+from lamina.nn.attention import MultiheadAttention
 from lamina.nn.linear import Linear
 from lamina.nn.module import (
     IncompatibleKeys,
@@ -17,6 +18,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "Parameter",
     "Sequential",
     "init",

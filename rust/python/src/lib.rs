@@ -19,10 +19,11 @@ mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     use crate::attention::{
         attention_backward, attention_forward, self_attention_backward, self_attention_forward,
     };
+    #[pymodule_export]
+    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]

@@ -9,11 +9,11 @@ use crate::threads::Shared;
 
 /// `view` itself where its rows are contiguous, else a copy.
 pub(super) fn contiguous<T: Clone>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {
-    if view.strides()[3] == 1 || view.dim().3 <= 1 {
-        view.into()
-    } else {
-        view.as_standard_layout().into_owned().into()
-    }
+    if has_rows(&view) { view.into() } else { view.as_standard_layout().into_owned().into() }
+}
+
+fn has_rows<T>(view: &ArrayView4<'_, T>) -> bool {
+    view.strides()[3] == 1 || view.dim().3 == 1 || view.is_empty()
 }
 
 /// `part` with its last axis cut into heads: a view of the given shape and strides.
@@ -65,7 +65,7 @@ unsafe impl<T: Sync> Sync for Rows<'_, T> {}
 impl<'a, T> Rows<'a, T> {
     /// Rows of `view`, which must be contiguous.
     pub(super) fn new(view: ArrayView4<'a, T>) -> Self {
-        assert!(view.strides()[3] == 1 || view.dim().3 <= 1, "rows must be contiguous");
+        assert!(has_rows(&view), "rows must be contiguous");
         let mut rows = Self {
             start: view.as_ptr(),
             lengths: [0; 3],
