@@ -18,6 +18,8 @@ __all__ = [
     "cross_entropy_forward",
     "ctc_forward",
     "Tokenizer",
+    "attention_backward",
+    "attention_forward",
     "empty",
     "files_exchange",
     "gru_backward",
@@ -53,6 +55,8 @@ __all__ = [
     "rnn_relu_forward",
     "rnn_tanh_backward",
     "rnn_tanh_forward",
+    "self_attention_backward",
+    "self_attention_forward",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
@@ -382,3 +386,39 @@ def rnn_tanh_backward(
     needs: tuple[bool, bool],
     /,
 ) -> tuple[_Array | None, list[_Array], list[_Array]]: ...
+def attention_forward(
+    q: _Array, k: _Array, v: _Array, mask: _Array | None, causal: bool, scale: float, /
+) -> tuple[_Array, _Array]: ...
+def attention_backward(
+    dy: _Array,
+    q: _Array,
+    k: _Array,
+    v: _Array,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    y: _Array,
+    lse: _Array,
+    /,
+) -> tuple[_Array, _Array, _Array]: ...
+def self_attention_forward(
+    qkv: _Array,
+    num_heads: int,
+    num_kv_heads: int,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    /,
+) -> tuple[_Array, _Array]: ...
+def self_attention_backward(
+    dy: _Array,
+    qkv: _Array,
+    num_heads: int,
+    num_kv_heads: int,
+    mask: _Array | None,
+    causal: bool,
+    scale: float,
+    y: _Array,
+    lse: _Array,
+    /,
+) -> _Array: ...

@@ -18,6 +18,7 @@ from lamina.nn.activation import (
 )
 from lamina.nn.dropout import Dropout, Dropout2d
 from lamina.nn.embedding import Embedding
+from lamina.nn.attention import MultiheadAttention
 from lamina.nn.linear import Linear
 from lamina.nn.loss import (
     BCELoss,
@@ -87,6 +88,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "NLLLoss",
+    "MultiheadAttention",
     "Parameter",
     "RMSNorm",
     "ReLU",

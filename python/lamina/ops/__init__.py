@@ -23,6 +23,11 @@ from lamina.ops.activation import (
 )
 from lamina.ops.dropout import dropout, dropout2d
 from lamina.ops.embedding import embedding
+from lamina.ops.attention import (
+    attention_weights,
+    scaled_dot_product_attention,
+    self_attention,
+)
 from lamina.ops.linear import linear, matmul
 from lamina.ops.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from lamina.ops.softmax import log_softmax, softmax
@@ -58,6 +63,7 @@ from lamina.ops.softmax import log_softmax, softmax
 __all__ = [
     "gru",
     "gru_cell",
+    "attention_weights",
     "linear",
     "log",
     "log_softmax",
@@ -103,6 +109,8 @@ __all__ = [
     "rnn_relu_cell",
     "rnn_tanh",
     "rnn_tanh_cell",
+    "scaled_dot_product_attention",
+    "self_attention",
     "softmax",
     "softplus",
     "softsign",

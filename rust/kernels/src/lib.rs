@@ -8,6 +8,7 @@ pub mod activation;
 pub mod dropout;
 pub mod cross_entropy;
 pub mod ctc;
+pub mod attention;
 pub mod element;
 pub mod embedding;
 pub mod error;

@@ -2,6 +2,7 @@
 //! No arithmetic.
 
 mod activation;
+mod attention;
 mod convert;
 mod dropout;
 mod embedding;
@@ -34,6 +35,9 @@ mod _kernels {
     use crate::dropout::dropout_apply;
     #[pymodule_export]
     use crate::embedding::{embedding_backward, embedding_forward};
+    use crate::attention::{
+        attention_backward, attention_forward, self_attention_backward, self_attention_forward,
+    };
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     use crate::cross_entropy::{cross_entropy_backward, cross_entropy_forward};

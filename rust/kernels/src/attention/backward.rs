@@ -1,0 +1,314 @@
+//! The backward pass: each tile of probabilities again, then five products with it.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::rows::{Rows, RowsMut};
+use super::tile::{Left, Skip, add_mask, copy, padded, product, transpose, visible};
+use super::{Problem, RowMask, Sizes};
+use crate::memory::Scratch;
+use crate::simd::Vector;
+use crate::threads::{self, Shared};
+use crate::{Element, vectorized};
+
+/// Queries in a tile.
+const QUERIES: usize = 64;
+/// Keys in a tile.
+const KEYS: usize = 64;
+
+/// Where the gradients go.
+pub(super) struct Outputs<T> {
+    pub(super) dq: RowsMut<T>,
+    pub(super) dk: RowsMut<T>,
+    pub(super) dv: RowsMut<T>,
+}
+
+/// Fills the outputs. A task has one part of the keys, for all queries of all heads that share
+/// them, so that sums over queries have one order; those over keys are added part by part.
+pub(super) fn run<T: Element>(
+    x: &Problem<'_, T>,
+    dy: &Rows<'_, T>,
+    y: &Rows<'_, T>,
+    lse: &[T],
+    outputs: &Outputs<T>,
+) {
+    let Sizes { b, h, hk, t, s, d, .. } = x.sizes;
+    let part = x.sizes.part(s, KEYS);
+    // Without any key there is still a gradient of zero to write.
+    let parts = s.div_ceil(part.max(1)).max(1);
+    let cost = x.sizes.cost().saturating_mul(3);
+    let size = b * h * t * d;
+    let mut partial = Scratch::new(if parts > 1 { parts * size } else { 0 });
+    let partial_rows = Shared::new(&mut partial);
+    threads::for_each(b * hk * parts, cost, |task| {
+        let (head, index) = (task / parts, task % parts);
+        let keys = index * part..((index + 1) * part).min(s);
+        let dq = if parts > 1 {
+            RowsMut::by_head(partial_rows, index * size, [h, t, d])
+        } else {
+            outputs.dq
+        };
+        Task::new(x, head / hk, head % hk, keys).run(dy, y, lse, &dq, outputs);
+    });
+    if parts > 1 {
+        let partial = &*partial;
+        threads::for_each(b * h, size, |head| {
+            for token in 0..t {
+                let at = (head * t + token) * d;
+                // SAFETY: each task has the rows of one head.
+                let dq = unsafe { outputs.dq.row(head / h, head % h, token) };
+                dq.copy_from_slice(&partial[at..at + d]);
+                for part in partial.chunks_exact(size).skip(1) {
+                    for (dq, part) in dq.iter_mut().zip(&part[at..at + d]) {
+                        *dq += *part;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Copies of one part of one head's keys and values, sums of their gradients, and copies of one
+/// head's queries.
+struct Task<'a, T: Element> {
+    x: &'a Problem<'a, T>,
+    b: usize,
+    kv_head: usize,
+    keys: Range<usize>,
+    /// Distance of rows of transposed keys and values and of scores.
+    ld: usize,
+    /// Distances of rows of queries and keys, and of values and outputs.
+    width: [usize; 2],
+    k: Scratch<T>,
+    k_transposed: Scratch<T>,
+    v_transposed: Scratch<T>,
+    dk: Scratch<T>,
+    dv: Scratch<T>,
+    q: Scratch<T>,
+    dy: Scratch<T>,
+    dq: Scratch<T>,
+    /// `sum(dy * y)` of each query.
+    delta: Scratch<T>,
+    p: Scratch<T>,
+    ds: Scratch<T>,
+}
+
+impl<'a, T: Element> Task<'a, T> {
+    fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, keys: Range<usize>) -> Self {
+        let Sizes { t, d, dv, .. } = x.sizes;
+        let (count, tiles) = (keys.len(), keys.len().div_ceil(KEYS));
+        let ld = padded::<T>(count.min(KEYS));
+        let width = [padded::<T>(d), padded::<T>(dv)];
+        let mut k = Scratch::new(count * width[0]);
+        copy(x.k, b, kv_head, keys.clone(), T::one(), &mut k, width[0]);
+        let mut k_transposed = Scratch::new(tiles * d * ld);
+        let mut v_transposed = Scratch::new(tiles * dv * ld);
+        for (tile, first) in keys.clone().step_by(KEYS).enumerate() {
+            let tokens = first..(first + KEYS).min(keys.end);
+            transpose(x.k, b, kv_head, tokens.clone(), &mut k_transposed[tile * d * ld..], ld);
+            transpose(x.v, b, kv_head, tokens, &mut v_transposed[tile * dv * ld..], ld);
+        }
+        Self {
+            x,
+            b,
+            kv_head,
+            keys,
+            ld,
+            width,
+            k,
+            k_transposed,
+            v_transposed,
+            dk: Scratch::zeros(count * width[0]),
+            dv: Scratch::zeros(count * width[1]),
+            q: Scratch::new(t * width[0]),
+            dy: Scratch::new(t * width[1]),
+            dq: Scratch::new(t * width[0]),
+            delta: Scratch::new(t),
+            p: Scratch::new(QUERIES * ld),
+            ds: Scratch::new(QUERIES * ld),
+        }
+    }
+
+    fn run(
+        mut self,
+        dy: &Rows<'_, T>,
+        y: &Rows<'_, T>,
+        lse: &[T],
+        dq: &RowsMut<T>,
+        outputs: &Outputs<T>,
+    ) {
+        let Sizes { h, t, .. } = self.x.sizes;
+        let (b, group) = (self.b, self.x.sizes.group());
+        for head in self.kv_head * group..(self.kv_head + 1) * group {
+            copy(self.x.q, b, head, 0..t, self.x.scale, &mut self.q, self.width[0]);
+            copy(*dy, b, head, 0..t, T::one(), &mut self.dy, self.width[1]);
+            dots(*dy, *y, b, head, &mut self.delta);
+            self.dq.fill(T::zero());
+            let lse = &lse[(b * h + head) * t..][..t];
+            for tile in 0..self.keys.len().div_ceil(KEYS) {
+                let first = self.keys.start + tile * KEYS;
+                let start = if self.x.causal { first / QUERIES * QUERIES } else { 0 };
+                for query in (start..t).step_by(QUERIES) {
+                    self.tile(head, tile, query..(query + QUERIES).min(t), lse);
+                }
+            }
+            write(&self.dq, self.width[0], self.x.scale, dq, b, head, 0..t);
+        }
+        write(&self.dk, self.width[0], T::one(), &outputs.dk, b, self.kv_head, self.keys.clone());
+        write(&self.dv, self.width[1], T::one(), &outputs.dv, b, self.kv_head, self.keys.clone());
+    }
+
+    /// Adds what one tile of queries and keys gives to all three gradients.
+    fn tile(&mut self, head: usize, tile: usize, queries: Range<usize>, lse: &[T]) {
+        let Sizes { d, dv, .. } = self.x.sizes;
+        let ld = self.ld;
+        let [width, value_width] = self.width;
+        let rows = queries.len();
+        let first = self.keys.start + tile * KEYS;
+        let end = if self.x.causal { self.keys.end.min(queries.end) } else { self.keys.end };
+        let count = end.saturating_sub(first).min(KEYS);
+        if count == 0 {
+            return;
+        }
+        // Query i of the tile sees the keys up to `i + offset` of it.
+        let offset = queries.start as isize - first as isize;
+        let diagonal = self.x.causal && offset + 1 < count as isize;
+        let skip = |skip| if diagonal { skip } else { Skip::Nothing };
+        let q = &self.q[queries.start * width..];
+        let dy = &self.dy[queries.start * value_width..];
+        product(
+            [rows, padded::<T>(count), d],
+            Left { data: q, row: width, step: 1 },
+            &self.k_transposed[tile * d * ld..],
+            ld,
+            &mut self.p,
+            ld,
+            false,
+            skip(Skip::Columns(offset + 1)),
+        );
+        product(
+            [rows, padded::<T>(count), dv],
+            Left { data: dy, row: value_width, step: 1 },
+            &self.v_transposed[tile * dv * ld..],
+            ld,
+            &mut self.ds,
+            ld,
+            false,
+            skip(Skip::Columns(offset + 1)),
+        );
+        let p = &mut self.p[..rows * ld];
+        if !matches!(self.x.mask, RowMask::None) {
+            add_mask(&self.x.mask, self.b, head, queries.start, first, count, p, ld);
+        }
+        let (lse, delta) = (&lse[queries.clone()], &self.delta[queries.clone()]);
+        let below = if diagonal { offset + 1 } else { count as isize };
+        probabilities(p, &mut self.ds, ld, count, below, usize::from(diagonal), lse, delta);
+        let at = tile * KEYS;
+        product(
+            [count, value_width, rows],
+            Left { data: &self.p, row: 1, step: ld },
+            dy,
+            value_width,
+            &mut self.dv[at * value_width..],
+            value_width,
+            true,
+            skip(Skip::Before(offset)),
+        );
+        product(
+            [count, width, rows],
+            Left { data: &self.ds, row: 1, step: ld },
+            q,
+            width,
+            &mut self.dk[at * width..],
+            width,
+            true,
+            skip(Skip::Before(offset)),
+        );
+        product(
+            [rows, width, count],
+            Left { data: &self.ds, row: ld, step: 1 },
+            &self.k[at * width..],
+            width,
+            &mut self.dq[queries.start * width..],
+            width,
+            true,
+            skip(Skip::After(offset + 1)),
+        );
+    }
+}
+
+vectorized! {
+    /// Turns scores into `p` and `dp` into `ds`; row i has `below + i * step` keys that count, at
+    /// most `count`.
+    fn probabilities<S, T: Element>(
+        p: &mut [T],
+        ds: &mut [T],
+        ld: usize,
+        count: usize,
+        below: isize,
+        step: usize,
+        lse: &[T],
+        delta: &[T]
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let end = count.next_multiple_of(lanes);
+        for (i, (p, ds)) in p.chunks_exact_mut(ld).zip(ds.chunks_exact_mut(ld)).enumerate() {
+            let length = count.min((below + (i * step) as isize).max(0) as usize);
+            let seen = length.next_multiple_of(lanes);
+            p[seen..end].fill(T::zero());
+            ds[seen..end].fill(T::zero());
+            // A query that sees no key has `-inf`: its probabilities are zero.
+            let shift = if lse[i] == T::neg_infinity() { T::infinity() } else { lse[i] };
+            let (shift, delta) = (T::V::<S>::splat(shift), T::V::<S>::splat(delta[i]));
+            let tiles = p[..seen].chunks_exact_mut(lanes).zip(ds[..seen].chunks_exact_mut(lanes));
+            for (n, (p, ds)) in tiles.enumerate() {
+                let x = visible::<S, T>(T::V::<S>::read(p), n * lanes, length);
+                let probability = x.sub(shift).exp();
+                probability.mul(T::V::<S>::read(ds).sub(delta)).write(ds);
+                probability.write(p);
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// `sum(dy * y)` of each query of one head.
+    fn dots<S, T: Element>(
+        dy: Rows<'_, T>,
+        y: Rows<'_, T>,
+        b: usize,
+        h: usize,
+        out: &mut [T]
+    ) {
+        let lanes = T::V::<S>::LANES;
+        for (t, out) in out.iter_mut().enumerate() {
+            let mut sum = T::V::<S>::zero();
+            for (dy, y) in dy.row(b, h, t).chunks(lanes).zip(y.row(b, h, t).chunks(lanes)) {
+                sum = T::V::<S>::read(dy).mul_add(T::V::<S>::read(y), sum);
+            }
+            *out = sum.sum();
+        }
+    }
+}
+
+vectorized! {
+    /// Writes rows `tokens` of one head, `width` apart, times `scale`.
+    fn write<S, T: Element>(
+        from: &[T],
+        width: usize,
+        scale: T,
+        to: &RowsMut<T>,
+        b: usize,
+        h: usize,
+        tokens: Range<usize>
+    ) {
+        let lanes = T::V::<S>::LANES;
+        for (i, t) in tokens.enumerate() {
+            // SAFETY: no other task has these rows.
+            let to = unsafe { to.row(b, h, t) };
+            for (from, to) in from[i * width..(i + 1) * width].chunks(lanes).zip(to.chunks_mut(lanes)) {
+                T::V::<S>::read(from).mul(T::V::<S>::splat(scale)).write(to);
+            }
+        }
+    }
+}

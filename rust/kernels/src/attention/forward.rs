@@ -1,0 +1,226 @@
+//! The forward pass: online softmax over tiles of keys.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::rows::RowsMut;
+use super::tile::{Left, Skip, add_mask, copy, padded, product, transpose, visible};
+use super::{Problem, RowMask, Sizes};
+use crate::memory::Scratch;
+use crate::simd::Vector;
+use crate::threads::{self, Shared};
+use crate::{Element, vectorized};
+
+/// Queries in a tile.
+const QUERIES: usize = 32;
+/// Keys in a tile: scores of 16 KiB, which leave room in a first-level cache.
+const KEYS: usize = 128;
+
+/// Fills `y` and `lse`. A task has the queries of one part of the sequence, in all heads that
+/// share their keys.
+pub(super) fn run<T: Element>(x: &Problem<'_, T>, y: &RowsMut<T>, lse: Shared<T>) {
+    let Sizes { b, hk, t, .. } = x.sizes;
+    let part = x.sizes.part(t, QUERIES);
+    let parts = t.div_ceil(part.max(1));
+    threads::for_each(b * hk * parts, x.sizes.cost(), |task| {
+        let (head, part_index) = (task / parts, task % parts);
+        let queries = part_index * part..((part_index + 1) * part).min(t);
+        Task::new(x, head / hk, head % hk, queries).run(y, lse);
+    });
+}
+
+/// Copies of one head's keys and values, and room for one tile.
+struct Task<'a, T: Element> {
+    x: &'a Problem<'a, T>,
+    b: usize,
+    kv_head: usize,
+    queries: Range<usize>,
+    /// Keys that any of the queries sees.
+    seen: usize,
+    /// Distance of rows of the transposed keys and of the scores.
+    keys: usize,
+    /// Distance of rows of the values and of the sums.
+    width: usize,
+    k: Scratch<T>,
+    v: Scratch<T>,
+    q: Scratch<T>,
+    scores: Scratch<T>,
+    sums: Scratch<T>,
+    state: State<T>,
+}
+
+/// Largest score and sum of exponentials of each query of a tile.
+struct State<T> {
+    max: [T; QUERIES],
+    sum: [T; QUERIES],
+}
+
+impl<'a, T: Element> Task<'a, T> {
+    fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, queries: Range<usize>) -> Self {
+        let Sizes { s, d, dv, .. } = x.sizes;
+        let seen = if x.causal { s.min(queries.end) } else { s };
+        let keys = padded::<T>(seen.min(KEYS));
+        let width = padded::<T>(dv);
+        let mut k = Scratch::new(seen.div_ceil(KEYS) * d * keys);
+        for (tile, first) in (0..seen).step_by(KEYS).enumerate() {
+            let tokens = first..(first + KEYS).min(seen);
+            transpose(x.k, b, kv_head, tokens, &mut k[tile * d * keys..], keys);
+        }
+        let mut v = Scratch::new(seen * width);
+        copy(x.v, b, kv_head, 0..seen, T::one(), &mut v, width);
+        Self {
+            x,
+            b,
+            kv_head,
+            queries,
+            seen,
+            keys,
+            width,
+            k,
+            v,
+            q: Scratch::new(QUERIES * padded::<T>(d)),
+            scores: Scratch::new(QUERIES * keys),
+            sums: Scratch::new(QUERIES * width),
+            state: State { max: [T::zero(); QUERIES], sum: [T::zero(); QUERIES] },
+        }
+    }
+
+    fn run(mut self, y: &RowsMut<T>, lse: Shared<T>) {
+        let group = self.x.sizes.group();
+        for h in self.kv_head * group..(self.kv_head + 1) * group {
+            for first in self.queries.clone().step_by(QUERIES) {
+                let queries = first..(first + QUERIES).min(self.queries.end);
+                self.tile(h, queries.clone());
+                let row = (self.b * self.x.sizes.h + h) * self.x.sizes.t;
+                // SAFETY: no other task has these queries of this head.
+                let lse = unsafe { lse.slice(row + queries.start..row + queries.end) };
+                finish(&self.state, &self.sums, self.width, y, self.b, h, queries.start, lse);
+            }
+        }
+    }
+
+    /// Leaves the unnormalised output of some queries in `sums`.
+    fn tile(&mut self, h: usize, queries: Range<usize>) {
+        let Sizes { d, dv, .. } = self.x.sizes;
+        let (rows, ldq) = (queries.len(), padded::<T>(d));
+        copy(self.x.q, self.b, h, queries.clone(), self.x.scale, &mut self.q, ldq);
+        self.state.max.fill(T::neg_infinity());
+        self.state.sum.fill(T::zero());
+        if self.seen == 0 {
+            self.sums.fill(T::zero());
+        }
+        let end = if self.x.causal { self.seen.min(queries.end) } else { self.seen };
+        for (tile, first) in (0..end).step_by(KEYS).enumerate() {
+            let count = (end - first).min(KEYS);
+            // Query i of the tile sees the keys before `i + below` of it.
+            let below = (queries.start + 1) as isize - first as isize;
+            let diagonal = self.x.causal && (below as usize) < count;
+            let skip = |skip| if diagonal { skip } else { Skip::Nothing };
+            let k = &self.k[tile * d * self.keys..];
+            product(
+                [rows, padded::<T>(count), d],
+                Left { data: &self.q, row: ldq, step: 1 },
+                k,
+                self.keys,
+                &mut self.scores,
+                self.keys,
+                false,
+                skip(Skip::Columns(below)),
+            );
+            if !matches!(self.x.mask, RowMask::None) {
+                let scores = &mut self.scores[..rows * self.keys];
+                let (mask, at) = (&self.x.mask, queries.start);
+                add_mask(mask, self.b, h, at, first, count, scores, self.keys);
+            }
+            let scores = &mut self.scores[..rows * self.keys];
+            let below = if diagonal { below } else { count as isize };
+            let sums = (tile > 0).then_some(&mut *self.sums);
+            let step = usize::from(diagonal);
+            softmax(scores, self.keys, count, below, step, &mut self.state, sums, self.width);
+            product(
+                [rows, padded::<T>(dv), count],
+                Left { data: &self.scores, row: self.keys, step: 1 },
+                &self.v[first * self.width..],
+                self.width,
+                &mut self.sums,
+                self.width,
+                tile > 0,
+                skip(Skip::After(below)),
+            );
+        }
+    }
+}
+
+vectorized! {
+    /// Turns each row of scores into exponentials, of which row i has `below + i * step` that
+    /// count, at most `count`; brings `state` and the `sums` of earlier tiles to the new maximum.
+    fn softmax<S, T: Element>(
+        scores: &mut [T],
+        ld: usize,
+        count: usize,
+        below: isize,
+        step: usize,
+        state: &mut State<T>,
+        sums: Option<&mut [T]>,
+        width: usize
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let mut sums = sums;
+        for (i, scores) in scores.chunks_exact_mut(ld).enumerate() {
+            let scores = &mut scores[..count.next_multiple_of(lanes)];
+            let length = count.min((below + (i * step) as isize).max(0) as usize);
+            let (seen, hidden) = scores.split_at_mut(length.next_multiple_of(lanes));
+            hidden.fill(T::zero());
+            let mut max = T::V::<S>::splat(state.max[i]);
+            for (n, score) in seen.chunks_exact(lanes).enumerate() {
+                max = visible::<S, T>(T::V::<S>::read(score), n * lanes, length).max(max);
+            }
+            let max = max.max_lane();
+            // Where every key is hidden, any shift will do that is not itself infinite.
+            let shift = if max == T::neg_infinity() { T::zero() } else { max };
+            let mut sum = T::V::<S>::zero();
+            for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
+                let x = visible::<S, T>(T::V::<S>::read(score), n * lanes, length);
+                let p = x.sub(T::V::<S>::splat(shift)).exp();
+                sum = sum.add(p);
+                p.write(score);
+            }
+            if let Some(sums) = &mut sums && max != state.max[i] {
+                let factor = (state.max[i] - shift).exp();
+                state.sum[i] *= factor;
+                let factor = T::V::<S>::splat(factor);
+                for sum in sums[i * width..(i + 1) * width].chunks_exact_mut(lanes) {
+                    T::V::<S>::read(sum).mul(factor).write(sum);
+                }
+            }
+            state.sum[i] += sum.sum();
+            state.max[i] = max;
+        }
+    }
+}
+
+vectorized! {
+    /// Divides the sums of the queries from `t` on, and writes the output and `lse`.
+    fn finish<S, T: Element>(
+        state: &State<T>,
+        sums: &[T],
+        width: usize,
+        y: &RowsMut<T>,
+        b: usize,
+        h: usize,
+        t: usize,
+        lse: &mut [T]
+    ) {
+        let lanes = T::V::<S>::LANES;
+        for (i, lse) in lse.iter_mut().enumerate() {
+            let sum = state.sum[i];
+            *lse = state.max[i] + sum.ln();
+            let by = if sum == T::zero() { T::zero() } else { T::one() / sum };
+            // SAFETY: no other task has this query of this head.
+            let y = unsafe { y.row(b, h, t + i) };
+            for (sum, y) in sums[i * width..(i + 1) * width].chunks(lanes).zip(y.chunks_mut(lanes)) {
+                T::V::<S>::read(sum).mul(T::V::<S>::splat(by)).write(y);
+            }
+        }
+    }
+}

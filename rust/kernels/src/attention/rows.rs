@@ -1,0 +1,145 @@
+//! Rows of four-dimensional arrays by batch, head and token, whatever the strides.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
+
+use crate::threads::Shared;
+
+/// `view` itself where its rows are contiguous, else a copy.
+pub(super) fn contiguous<T: Clone>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {
+    if has_rows(&view) { view.into() } else { view.as_standard_layout().into_owned().into() }
+}
+
+fn has_rows<T>(view: &ArrayView4<'_, T>) -> bool {
+    view.strides()[3] == 1 || view.dim().3 == 1 || view.is_empty()
+}
+
+/// `part` with its last axis cut into heads: a view of the given shape and strides.
+pub(super) fn heads<T>(
+    part: ArrayView3<'_, T>,
+    shape: [usize; 4],
+    strides: [isize; 4],
+) -> ArrayView4<'_, T> {
+    assert_eq!(part.len(), shape.iter().product::<usize>());
+    if strides.iter().all(|&stride| stride >= 0) {
+        let strides = strides.map(|stride| stride as usize);
+        // SAFETY: the four axes name the same elements as the three of `part`.
+        return unsafe { ArrayView4::from_shape_ptr(shape.strides(strides), part.as_ptr()) };
+    }
+    // A view built from a pointer cannot run backwards, but it can be turned afterwards.
+    let mut start = part.as_ptr();
+    for (&length, &stride) in shape.iter().zip(&strides) {
+        if stride < 0 {
+            // SAFETY: the last element of the axis belongs to `part`.
+            start = unsafe { start.offset(stride * (length as isize - 1).max(0)) };
+        }
+    }
+    let forward = strides.map(isize::unsigned_abs);
+    // SAFETY: the same elements again, from the lowest address on.
+    let mut view = unsafe { ArrayView4::from_shape_ptr(shape.strides(forward), start) };
+    for (axis, &stride) in strides.iter().enumerate() {
+        if stride < 0 {
+            view.invert_axis(ndarray::Axis(axis));
+        }
+    }
+    view
+}
+
+/// Rows to read. An axis of length one serves every index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a, T> {
+    start: *const T,
+    lengths: [usize; 3],
+    strides: [isize; 3],
+    width: usize,
+    array: PhantomData<&'a T>,
+}
+
+// SAFETY: read only, like the view it was made of.
+unsafe impl<T: Sync> Send for Rows<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Rows<'_, T> {}
+
+impl<'a, T> Rows<'a, T> {
+    /// Rows of `view`, which must be contiguous.
+    pub(super) fn new(view: ArrayView4<'a, T>) -> Self {
+        assert!(has_rows(&view), "rows must be contiguous");
+        let mut rows = Self {
+            start: view.as_ptr(),
+            lengths: [0; 3],
+            strides: [0; 3],
+            width: view.dim().3,
+            array: PhantomData,
+        };
+        for axis in 0..3 {
+            rows.lengths[axis] = view.shape()[axis];
+            rows.strides[axis] = if rows.lengths[axis] == 1 { 0 } else { view.strides()[axis] };
+        }
+        rows
+    }
+
+    /// The row of batch `b`, head `h`, token `t`.
+    #[inline(always)]
+    pub(super) fn row(&self, b: usize, h: usize, t: usize) -> &'a [T] {
+        let index = [b, h, t];
+        let mut offset = 0;
+        for axis in 0..3 {
+            assert!(index[axis] < self.lengths[axis] || self.lengths[axis] == 1, "no such row");
+            offset += index[axis] as isize * self.strides[axis];
+        }
+        // SAFETY: the indices are inside the view, where rows are contiguous.
+        unsafe { std::slice::from_raw_parts(self.start.offset(offset), self.width) }
+    }
+}
+
+impl<'a> Rows<'a, u8> {
+    /// Rows of truth values as bytes: an array that Python made may hold others than 0 and 1.
+    pub(super) fn of_bool(view: ArrayView4<'a, bool>) -> Self {
+        let rows = Rows::new(view);
+        Self {
+            start: rows.start.cast(),
+            lengths: rows.lengths,
+            strides: rows.strides,
+            width: rows.width,
+            array: PhantomData,
+        }
+    }
+}
+
+/// Rows that tasks write, each its own, into one array in C order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowsMut<T> {
+    whole: Shared<T>,
+    offset: usize,
+    strides: [usize; 3],
+    width: usize,
+}
+
+impl<T> RowsMut<T> {
+    /// Rows of an array `[B, T, H, D]`, of which `lengths` has the last three, from `offset` on.
+    pub(super) fn by_query(whole: Shared<T>, offset: usize, lengths: [usize; 3]) -> Self {
+        let [tokens, heads, width] = lengths;
+        Self { whole, offset, strides: [tokens * heads * width, width, heads * width], width }
+    }
+
+    /// Rows of an array `[B, H, T, D]`, of which `lengths` has the last three, from `offset` on.
+    pub(super) fn by_head(whole: Shared<T>, offset: usize, lengths: [usize; 3]) -> Self {
+        let [heads, tokens, width] = lengths;
+        Self { whole, offset, strides: [tokens * heads * width, tokens * width, width], width }
+    }
+
+    /// The row of batch `b`, head `h`, token `t`.
+    ///
+    /// # Safety
+    /// The array is still borrowed, and no other use of this row is alive.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(super) unsafe fn row(&self, b: usize, h: usize, t: usize) -> &mut [T] {
+        let [batch, head, token] = self.strides;
+        let start = self.offset + b * batch + h * head + t * token;
+        // SAFETY: as the caller promises.
+        unsafe { self.whole.slice(start..start + self.width) }
+    }
+}

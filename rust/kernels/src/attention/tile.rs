@@ -1,0 +1,291 @@
+//! The tile product, and copies of rows in the layouts it reads.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::RowMask;
+use super::rows::Rows;
+use crate::simd::{Isa, Vector};
+use crate::{Element, vectorized};
+
+/// The part of a causal product that need not be computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Skip {
+    /// All of it is needed.
+    Nothing,
+    /// Row i of the result is needed in columns below `i + .0`.
+    Columns(isize),
+    /// `a[i, p]` is zero for `p >= i + .0`.
+    After(isize),
+    /// `a[i, p]` is zero for `p < i - .0`.
+    Before(isize),
+}
+
+/// A left-hand matrix: element `[i, p]` is at `i * row + p * step`.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a, T> {
+    pub(super) data: &'a [T],
+    pub(super) row: usize,
+    pub(super) step: usize,
+}
+
+vectorized! {
+    /// Numbers that fill whole vectors and hold `n` of them.
+    pub(super) fn padded<S, T: Element>(n: usize) -> usize {
+        n.next_multiple_of(T::V::<S>::LANES)
+    }
+}
+
+vectorized! {
+    /// `c = a b`, or `c += a b` where `accumulate`, for `a` `[m, k]`, `b` `[k, n]` with rows `ldb`
+    /// apart, `c` `[m, n]` with rows `ldc` apart; `size` is `[m, n, k]`, `n` fills whole vectors.
+    pub(super) fn product<S, T: Element>(
+        size: [usize; 3],
+        a: Left<'_, T>,
+        b: &[T],
+        ldb: usize,
+        c: &mut [T],
+        ldc: usize,
+        accumulate: bool,
+        skip: Skip
+    ) {
+        let [m, n, k] = size;
+        if m == 0 || n == 0 {
+            return;
+        }
+        let lanes = T::V::<S>::LANES;
+        assert!(n % lanes == 0 && c.len() >= (m - 1) * ldc + n);
+        assert!(k == 0 || b.len() >= (k - 1) * ldb + n);
+        assert!(k == 0 || a.data.len() > (m - 1) * a.row + (k - 1) * a.step);
+        // Accumulators must leave registers for one row of `b`: 32 in AVX-512, else 16.
+        let (most_rows, most_vectors) = if lanes == 16 { (8, 3) } else { (6, 2) };
+        for (j, vectors) in Split::new(n / lanes, most_vectors) {
+            for (i, rows) in Split::new(m, most_rows) {
+                let (mut vectors, mut first, mut last) = (vectors, 0, k);
+                match skip {
+                    Skip::Nothing => {}
+                    Skip::Columns(d) => {
+                        let needed = ((i + rows - 1) as isize + d).max(0) as usize;
+                        vectors = vectors.min(needed.div_ceil(lanes).saturating_sub(j));
+                    }
+                    Skip::After(d) => {
+                        last = k.min(((i + rows - 1) as isize + d).max(0) as usize);
+                    }
+                    Skip::Before(d) => first = k.min((i as isize - d).max(0) as usize),
+                }
+                if vectors == 0 {
+                    continue;
+                }
+                // SAFETY: rows `i` to `i + rows` are below `m`, columns below `n`, the inner index
+                // below `k`, and the slices were measured above.
+                unsafe {
+                    let step = Step {
+                        k: last - first,
+                        a: a.data.as_ptr().add(i * a.row + first * a.step),
+                        row: a.row,
+                        step: a.step,
+                        b: b.as_ptr().add(first * ldb + j * lanes),
+                        ldb,
+                        c: c.as_mut_ptr().add(i * ldc + j * lanes),
+                        ldc,
+                        accumulate,
+                    };
+                    match vectors {
+                        1 => step.rows::<S, 1>(rows),
+                        2 => step.rows::<S, 2>(rows),
+                        _ => step.rows::<S, 3>(rows),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `total` cut into as few parts of at most `most` as possible, nearly equal: their starts and
+/// lengths.
+struct Split {
+    next: usize,
+    end: usize,
+    parts: usize,
+}
+
+impl Split {
+    #[inline(always)]
+    fn new(total: usize, most: usize) -> Self {
+        Self { next: 0, end: total, parts: total.div_ceil(most) }
+    }
+}
+
+impl Iterator for Split {
+    type Item = (usize, usize);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.parts == 0 {
+            return None;
+        }
+        let length = (self.end - self.next).div_ceil(self.parts);
+        let start = self.next;
+        self.next += length;
+        self.parts -= 1;
+        Some((start, length))
+    }
+}
+
+/// One register tile of the product.
+#[derive(Clone, Copy)]
+struct Step<T> {
+    k: usize,
+    a: *const T,
+    row: usize,
+    step: usize,
+    b: *const T,
+    ldb: usize,
+    c: *mut T,
+    ldc: usize,
+    accumulate: bool,
+}
+
+impl<T: Element> Step<T> {
+    #[inline(always)]
+    unsafe fn rows<S: Isa, const N: usize>(self, rows: usize) {
+        match rows {
+            1 => self.run::<S, 1, N>(),
+            2 => self.run::<S, 2, N>(),
+            3 => self.run::<S, 3, N>(),
+            4 => self.run::<S, 4, N>(),
+            5 => self.run::<S, 5, N>(),
+            6 => self.run::<S, 6, N>(),
+            7 => self.run::<S, 7, N>(),
+            _ => self.run::<S, 8, N>(),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run<S: Isa, const M: usize, const N: usize>(self) {
+        let lanes = T::V::<S>::LANES;
+        let mut sum = [[T::V::<S>::zero(); N]; M];
+        let (mut a, mut b) = (self.a, self.b);
+        for _ in 0..self.k {
+            let mut right = [T::V::<S>::zero(); N];
+            for j in 0..N {
+                right[j] = T::V::<S>::load(b.add(j * lanes));
+            }
+            for i in 0..M {
+                let left = T::V::<S>::splat(*a.add(i * self.row));
+                for j in 0..N {
+                    sum[i][j] = left.mul_add(right[j], sum[i][j]);
+                }
+            }
+            a = a.add(self.step);
+            b = b.add(self.ldb);
+        }
+        for i in 0..M {
+            for j in 0..N {
+                let c = self.c.add(i * self.ldc + j * lanes);
+                let sum = sum[i][j];
+                if self.accumulate { T::V::<S>::load(c).add(sum).store(c) } else { sum.store(c) }
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Rows `tokens` of one head times `scale`, `ld` apart, zero behind their end.
+    pub(super) fn copy<S, T: Element>(
+        from: Rows<'_, T>,
+        b: usize,
+        h: usize,
+        tokens: Range<usize>,
+        scale: T,
+        to: &mut [T],
+        ld: usize
+    ) {
+        if ld == 0 {
+            return;
+        }
+        let lanes = T::V::<S>::LANES;
+        let scale = T::V::<S>::splat(scale);
+        for (t, to) in tokens.zip(to.chunks_exact_mut(ld)) {
+            for (from, to) in from.row(b, h, t).chunks(lanes).zip(to.chunks_exact_mut(lanes)) {
+                T::V::<S>::read(from).mul(scale).write(to);
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// The transpose of rows `tokens` of one head: rows `ld` apart, zero behind their end.
+    pub(super) fn transpose<S, T: Element>(
+        from: Rows<'_, T>,
+        b: usize,
+        h: usize,
+        tokens: Range<usize>,
+        to: &mut [T],
+        ld: usize
+    ) {
+        if tokens.is_empty() {
+            return;
+        }
+        let count = tokens.len();
+        let width = from.row(b, h, tokens.start).len();
+        let to = &mut to[..width * ld];
+        for (j, t) in tokens.enumerate() {
+            for (x, to) in from.row(b, h, t).iter().zip(to.iter_mut().skip(j).step_by(ld)) {
+                *to = *x;
+            }
+        }
+        let end = count.next_multiple_of(T::V::<S>::LANES);
+        for i in 0..width {
+            to[i * ld + count..i * ld + end].fill(T::zero());
+        }
+    }
+}
+
+vectorized! {
+    /// Adds the mask of keys `first` to `first + keys` to the scores of queries from `t` on.
+    pub(super) fn add_mask<S, T: Element>(
+        mask: &RowMask<'_, T>,
+        b: usize,
+        h: usize,
+        t: usize,
+        first: usize,
+        keys: usize,
+        scores: &mut [T],
+        ld: usize
+    ) {
+        let lanes = T::V::<S>::LANES;
+        for (i, scores) in scores.chunks_mut(ld).enumerate() {
+            match mask {
+                RowMask::None => {}
+                RowMask::Keep(keep) => {
+                    let keep = &keep.row(b, h, t + i)[first..first + keys];
+                    for (score, keep) in scores.iter_mut().zip(keep) {
+                        *score = if *keep != 0 { *score } else { T::neg_infinity() };
+                    }
+                }
+                RowMask::Add(add) => {
+                    let add = &add.row(b, h, t + i)[first..first + keys];
+                    for (score, add) in scores.chunks_exact_mut(lanes).zip(add.chunks(lanes)) {
+                        T::V::<S>::read(score).add(T::V::<S>::read(add)).write(score);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of a row that count: `x` where its column, `base` on, is below `length`, else
+/// `-inf`.
+#[inline(always)]
+pub(super) fn visible<S: Isa, T: Element>(x: T::V<S>, base: usize, length: usize) -> T::V<S> {
+    if base + T::V::<S>::LANES <= length {
+        return x;
+    }
+    let mut columns = [T::zero(); crate::simd::MAX_LANES];
+    for (column, x) in columns.iter_mut().enumerate() {
+        *x = T::of(column as f64);
+    }
+    let below = T::V::<S>::read(&columns).lt(T::V::<S>::of(length as f64 - base as f64));
+    T::V::<S>::select(below, x, T::V::<S>::splat(T::neg_infinity()))
+}
