@@ -1,15 +1,21 @@
 """Stub of the extension module; checked against it by stubtest."""
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy.typing as npt
 
 __all__ = [
+    "NGramCorpus",
+    "NGramModel",
     "empty",
     "isa",
     "log_softmax_backward",
     "log_softmax_forward",
+    "ngram_count",
+    "ngram_estimate",
+    "ngram_estimate_ids",
     "num_threads",
     "profile_start",
     "profile_stop",
@@ -30,3 +36,43 @@ def softmax_forward(x: _Array, /) -> _Array: ...
 def softmax_backward(dy: _Array, y: _Array, /) -> _Array: ...
 def log_softmax_forward(x: _Array, /) -> _Array: ...
 def log_softmax_backward(dy: _Array, y: _Array, /) -> _Array: ...
+def ngram_count(ids: _Array, order: int, /) -> tuple[_Array, _Array]: ...
+def ngram_estimate(
+    corpus: NGramCorpus,
+    order: int,
+    interpolate_unigrams: bool,
+    discount_fallback: Sequence[float] | None,
+    /,
+) -> tuple[NGramModel, list[list[float]], list[str]]: ...
+def ngram_estimate_ids(
+    tokens: _Array,
+    vocab_size: int,
+    order: int,
+    interpolate_unigrams: bool,
+    discount_fallback: Sequence[float] | None,
+    /,
+) -> tuple[NGramModel, list[list[float]], list[str]]: ...
+@final
+class NGramCorpus:
+    def __new__(cls) -> NGramCorpus: ...
+    def add(self, text: str, /) -> None: ...
+    def __len__(self) -> int: ...
+
+@final
+class NGramModel:
+    @property
+    def order(self) -> int: ...
+    @property
+    def counts(self) -> list[int]: ...
+    @staticmethod
+    def load_arpa(
+        path: str | os.PathLike[str], vocab_size: int | None = None, /
+    ) -> NGramModel: ...
+    def save_arpa(self, path: str | os.PathLike[str], /) -> None: ...
+    def vocabulary(self) -> list[str]: ...
+    def id(self, word: str, /) -> int | None: ...
+    def encode(self, text: str, finish: bool, /) -> _Array: ...
+    def score(
+        self, tokens: _Array, begin: bool, sentences: bool, /
+    ) -> tuple[_Array, _Array]: ...
+    def next(self, tokens: _Array, sentences: bool, /) -> _Array: ...

@@ -8,6 +8,7 @@ pub mod element;
 pub mod error;
 pub mod matmul;
 pub mod memory;
+pub mod ngram;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -2,6 +2,7 @@
 //! No arithmetic.
 
 mod convert;
+mod ngram;
 mod profile;
 mod softmax;
 mod system;
@@ -16,6 +17,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
+    #[pymodule_export]
+    use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]
