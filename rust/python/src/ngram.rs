@@ -74,7 +74,7 @@ impl NGramCorpus {
 
 type Estimated = (NGramModel, Vec<[f64; 3]>, Vec<String>);
 
-/// The model of a corpus, the discounts of each order and warnings.
+/// The model of a corpus, the discounts of each order and which of them are the fallback's.
 #[pyfunction]
 #[pyo3(signature = (corpus, order, interpolate_unigrams, discount_fallback, /))]
 pub(crate) fn ngram_estimate(
@@ -89,7 +89,7 @@ pub(crate) fn ngram_estimate(
         let read = corpus.lock();
         ngram::estimate(&read.1, read.0.clone(), &options, &interrupted)
     })
-    .map(|(model, report)| (NGramModel { model }, report.discounts, report.warnings))
+    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
 }
 
 /// The same from `tokens`, in which 1 begins each text and the ids below `vocab_size` have 3 added.
@@ -111,7 +111,7 @@ pub(crate) fn ngram_estimate_ids(
         let vocabulary = Vocabulary::numbers(vocab_size as usize);
         ngram::estimate(tokens, vocabulary, &options, &interrupted)
     })
-    .map(|(model, report)| (NGramModel { model }, report.discounts, report.warnings))
+    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
 }
 
 /// A back-off n-gram model.
@@ -147,6 +147,16 @@ impl NGramModel {
     #[getter]
     fn counts(&self) -> Vec<usize> {
         self.model.counts()
+    }
+
+    /// How many words there are.
+    fn __len__(&self) -> usize {
+        self.model.vocabulary.len()
+    }
+
+    /// Ids of words that training did not see and that only round off the vocabulary.
+    fn absent(&self) -> Vec<u32> {
+        self.model.absent().to_vec()
     }
 
     /// The words in the order of their ids.

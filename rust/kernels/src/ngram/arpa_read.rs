@@ -76,6 +76,8 @@ impl Model {
             let reason = format!("expected \\end\\, got {}", shown(end));
             return Err(lines.error(reason));
         }
+        // To the end of the file, where a compressed one has its checksum.
+        while lines.next()?.is_some() {}
         assemble(vocabulary, sections, missing, what, stop)
     }
 }

@@ -45,8 +45,8 @@ pub struct Options {
 pub struct Report {
     /// D(1), D(2) and D(3) of each order.
     pub discounts: Vec<[f64; 3]>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
+    /// The orders, and the reason for each, whose discounts are the fallback's.
+    pub undefined: Vec<String>,
 }
 
 /// Estimates a model from `tokens`: sentences of ids, each after a [`BEGIN`].
@@ -136,35 +136,31 @@ fn discount(
         with_count[count.min(5) as usize % 5] += usize::from(count != 0);
     }
     let length = index + 1;
-    let reason = match discounts_of(&with_count) {
+    let reason = match discounts_of(&with_count, length) {
         Ok(discounts) => return Ok(discounts),
         Err(reason) => reason,
     };
     let fallback = options.discount_fallback.ok_or_else(|| {
         let message = format!(
-            "the discounts of {length}-grams are undefined because {reason}; give more text, a \
-             lower order or a discount_fallback"
+            "the discounts of order {length} are undefined ({reason}); give more text, a lower order \
+             or a discount_fallback"
         );
         Error::value(OP, "tokens", message)
     })?;
-    report.warnings.push(format!(
-        "order {length}: the discounts of {length}-grams are undefined because {reason}; {:?} are \
-         used instead; more text or a lower order avoids this",
-        fallback
-    ));
+    report.undefined.push(format!("order {length} ({reason})"));
     Ok(fallback)
 }
 
-fn discounts_of(with_count: &[usize; 5]) -> std::result::Result<[f64; 3], String> {
+fn discounts_of(with_count: &[usize; 5], length: usize) -> std::result::Result<[f64; 3], String> {
     if let Some(count) = (1..=3).find(|&count| with_count[count] == 0) {
-        return Err(format!("none of them has a count of {count}"));
+        return Err(format!("no {length}-gram has a count of {count}"));
     }
     let t = with_count.map(|n| n as f64);
     let y = t[1] / (t[1] + 2.0 * t[2]);
     let discounts = [1, 2, 3].map(|k| k as f64 - (k + 1) as f64 * y * t[k + 1] / t[k]);
     for (discount, k) in discounts.iter().zip(1..) {
         if !(0.0..=f64::from(k)).contains(discount) {
-            return Err(format!("that of count {k} would be {discount:.3}"));
+            return Err(format!("that of count {k} would be {discount:.3}, out of range"));
         }
     }
     Ok(discounts)

@@ -67,6 +67,11 @@ impl Model {
         self.levels.iter().map(|level| level.nodes() - level.blank.len()).collect()
     }
 
+    /// Words that are there though the model has no estimate of their own for them.
+    pub fn absent(&self) -> &[u32] {
+        &self.levels[0].blank
+    }
+
     /// Node of the n-gram `words` in its level.
     pub fn find(&self, words: &[u32]) -> Option<u32> {
         let (&first, rest) = words.split_first()?;
