@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
+import os
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy.typing as npt
@@ -20,6 +22,8 @@ __all__ = [
     "Tokenizer",
     "attention_backward",
     "attention_forward",
+    "NGramCorpus",
+    "NGramModel",
     "empty",
     "files_exchange",
     "gru_backward",
@@ -39,6 +43,9 @@ __all__ = [
     "loss_forward",
     "nll_backward",
     "nll_forward",
+    "ngram_count",
+    "ngram_estimate",
+    "ngram_estimate_ids",
     "num_threads",
     "optimizer_adadelta",
     "optimizer_adagrad",
@@ -422,3 +429,42 @@ def self_attention_backward(
     lse: _Array,
     /,
 ) -> _Array: ...
+def ngram_count(ids: _Array, order: int, /) -> tuple[_Array, _Array]: ...
+def ngram_estimate(
+    corpus: NGramCorpus,
+    order: int,
+    interpolate_unigrams: bool,
+    discount_fallback: Sequence[float] | None,
+    /,
+) -> tuple[NGramModel, list[list[float]], list[str]]: ...
+def ngram_estimate_ids(
+    tokens: _Array,
+    vocab_size: int,
+    order: int,
+    interpolate_unigrams: bool,
+    discount_fallback: Sequence[float] | None,
+    /,
+) -> tuple[NGramModel, list[list[float]], list[str]]: ...
+
+@final
+class NGramCorpus:
+    def __new__(cls) -> NGramCorpus: ...
+    def add(self, text: str, /) -> None: ...
+    def __len__(self) -> int: ...
+
+@final
+class NGramModel:
+    @property
+    def order(self) -> int: ...
+    @property
+    def counts(self) -> list[int]: ...
+    @staticmethod
+    def load_arpa(path: str | os.PathLike[str], vocab_size: int | None = None, /) -> NGramModel: ...
+    def save_arpa(self, path: str | os.PathLike[str], /) -> None: ...
+    def __len__(self) -> int: ...
+    def absent(self) -> list[int]: ...
+    def vocabulary(self) -> list[str]: ...
+    def id(self, word: str, /) -> int | None: ...
+    def encode(self, text: str, finish: bool, /) -> _Array: ...
+    def score(self, tokens: _Array, begin: bool, sentences: bool, /) -> tuple[_Array, _Array]: ...
+    def next(self, tokens: _Array, sentences: bool, /) -> _Array: ...

@@ -1,1 +1,5 @@
-"""Placeholder."""
+"""Language models behind one protocol."""
+
+from lamina.lm.ngram import NGram
+
+__all__ = ["NGram"]

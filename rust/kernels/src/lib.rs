@@ -21,6 +21,7 @@ pub mod matmul;
 pub mod memory;
 pub mod optimizer;
 pub mod recurrent;
+pub mod ngram;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

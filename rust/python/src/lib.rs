@@ -13,6 +13,7 @@ mod ctc;
 mod loss;
 mod optimizer;
 mod files;
+mod ngram;
 mod profile;
 mod recurrent;
 mod softmax;
@@ -56,6 +57,7 @@ mod _kernels {
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
     };
     use crate::files::files_exchange;
+    use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]

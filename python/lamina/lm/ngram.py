@@ -1,0 +1,515 @@
+"""N-gram models with modified Kneser-Ney smoothing, as KenLM estimates and applies them."""
+
+import itertools
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina import _kernels
+
+Array = npt.NDArray[Any]
+Ids = npt.ArrayLike
+PathLike = str | os.PathLike[str]
+
+_MAX_ORDER = 20
+_UNKNOWN, _BEGIN, _END = 0, 1, 2
+_SPECIAL = 3
+_DISCOUNT_FALLBACK = (0.5, 1.0, 1.5)
+_CONFIG, _ARPA = "config.json", "model.arpa.gz"
+
+
+class Tokenizer(Protocol):
+    """What the model needs of the tokenizers in :mod:`lamina.text`."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, V."""
+
+    def encode(self, text: str) -> Array:
+        """Ids ``[L]`` of ``text``."""
+
+    def decode(self, ids: Ids) -> str:
+        """Text of ids ``[L]``."""
+
+
+class TokenScore(NamedTuple):
+    """What :meth:`NGram.full_scores` says of a token.
+
+    Attributes:
+        log10: logarithm to base 10 of its probability given those before it.
+        ngram_length: words in the longest n-gram of the model that ends in it.
+        oov: whether it is not in the vocabulary.
+    """
+
+    log10: float
+    ngram_length: int
+    oov: bool
+
+
+class NGram:
+    """A back-off n-gram model with interpolated modified Kneser-Ney smoothing.
+
+    With ``a`` the count of an n-gram, which below the highest order, and unless it begins a
+    sentence, is the number of different tokens in front of it::
+
+        p(w | h) = (a(h w) - D(a(h w))) / sum_x a(h x) + b(h) p(w | h without its first token)
+
+    where ``b(h)`` makes the sum one and the discounts ``D`` follow from the counts of counts.
+
+    There are two kinds of tokens. Without a tokenizer they are words: a text is cut into lines,
+    each a sentence between ``<s>`` and ``</s>``, and lines at white space (ASCII); words that the
+    training text lacks are ``<unk>``; ids are those of :attr:`vocabulary`. With a tokenizer they
+    are its ids: a text is one stream of them after ``<s>``, nothing marks its end, and ids that
+    training never saw share the probability of ``<unk>``. ``vocab_size`` in place of a tokenizer,
+    or ids as training data, is the same for ids that stand for no text.
+
+    Args:
+        order: tokens in the longest n-grams, 1 to 20.
+        tokenizer: turns text into ids and back; without it tokens are words.
+        vocab_size: V, where tokens are ids and there is no tokenizer. One more than the largest
+            id of the training data, if not given.
+        interpolate_unigrams: whether single tokens are interpolated with the uniform distribution;
+            otherwise ``<unk>`` gets all that is left.
+        discount_fallback: where the counts do not define the discounts, as in small or artificial
+            texts, warn and use these three, or 0.5, 1 and 1.5 for ``True``. ``False`` makes
+            it an error.
+
+    Reference:
+        Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1998;
+        Heafield et al., Scalable modified Kneser-Ney language model estimation, 2013.
+    """
+
+    def __init__(
+        self,
+        order: int = 3,
+        *,
+        tokenizer: Tokenizer | None = None,
+        vocab_size: int | None = None,
+        interpolate_unigrams: bool = True,
+        discount_fallback: bool | Sequence[float] = True,
+    ) -> None:
+        if isinstance(order, bool) or not isinstance(order, int):
+            raise TypeError(f"NGram: order: expected an integer, got {type(order).__name__}")
+        if not 1 <= order <= _MAX_ORDER:
+            raise ValueError(f"NGram: order: expected 1 to {_MAX_ORDER}, got {order}")
+        if tokenizer is not None and vocab_size is not None:
+            raise ValueError("NGram: vocab_size: follows from the tokenizer, give only one of them")
+        if vocab_size is not None and not 1 <= vocab_size < 2**32 - _SPECIAL:
+            raise ValueError(f"NGram: vocab_size: expected at least 1, got {vocab_size}")
+        self.order = order
+        self.interpolate_unigrams = interpolate_unigrams
+        self.discounts: list[tuple[float, ...]] = []
+        self._fallback = _fallback(discount_fallback)
+        self._given = tokenizer
+        self._vocab_size = vocab_size if tokenizer is None else tokenizer.vocab_size
+        self._inferred = False
+        self._fitted: _kernels.NGramModel | None = None
+        self._absent: frozenset[int] = frozenset()
+
+    # Estimation.
+
+    def fit(self, data: str | Iterable[str] | Ids) -> Self:
+        """Estimate the model, forgetting an earlier one.
+
+        Args:
+            data: a text, several texts, ids ``[L]`` or a list of such. Several texts are read one
+                at a time and need not fit into memory together; a line does not go on from one
+                to the next.
+
+        Raises:
+            ValueError: no tokens, ids out of range, or a text with the word ``<s>`` or ``</s>``.
+
+        Warns:
+            UserWarning: the discounts of an order are undefined; see ``discount_fallback``.
+        """
+        parts = _parts(data)
+        first = next(parts, None)
+        rest: Iterable[Any] = parts if first is None else itertools.chain([first], parts)
+        # Without a tokenizer or a size, the data say what tokens are.
+        words = self._given is None and (self._vocab_size is None or self._inferred)
+        fallback = None if self._fallback is None else list(self._fallback)
+        if words and (first is None or isinstance(first, str)):
+            corpus = _kernels.NGramCorpus()
+            for part in rest:
+                corpus.add(part)
+            model, discounts, undefined = _kernels.ngram_estimate(
+                corpus, self.order, self.interpolate_unigrams, fallback
+            )
+            self._vocab_size = None
+        else:
+            stream, largest = self._stream(rest)
+            size = largest + 1 if words or self._vocab_size is None else self._vocab_size
+            if largest >= size:
+                raise ValueError(f"NGram: ids: expected ids below {size}, got {largest}")
+            model, discounts, undefined = _kernels.ngram_estimate_ids(
+                stream, size, self.order, self.interpolate_unigrams, fallback
+            )
+            self._inferred = words
+            self._vocab_size = size
+        self.discounts = [tuple(three) for three in discounts]
+        self._set(model)
+        if undefined:
+            warnings.warn(
+                f"NGram: the counts do not define the discounts of {', '.join(undefined)}; "
+                f"{self._fallback} are used there; more text or a lower order avoids this",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _stream(self, parts: Iterable[Any]) -> tuple[Array, int]:
+        """The kernel's ids of texts or ids one after the other, and the largest id."""
+        pieces, largest = [], 0
+        begin = np.array([_BEGIN], np.uint32)
+        for part in parts:
+            ids = self._encode(part) if isinstance(part, str) else _checked(part)
+            if ids.size:
+                largest = max(largest, int(ids.max()))
+                pieces += [begin, (ids + _SPECIAL).astype(np.uint32)]
+        if not pieces:
+            raise ValueError("NGram: data: expected at least one token, got an empty corpus")
+        return np.concatenate(pieces), largest
+
+    def _encode(self, text: str) -> Array:
+        tokenizer = _Numbers(self._vocab_size or 2**31) if self._given is None else self._given
+        return _checked(tokenizer.encode(text))
+
+    def _set(self, model: _kernels.NGramModel) -> None:
+        self._fitted = model
+        self.order = model.order
+        shift = 0 if self._words else _SPECIAL
+        self._absent = frozenset(id - shift for id in model.absent() if id >= _SPECIAL)
+
+    @property
+    def _model(self) -> _kernels.NGramModel:
+        if self._fitted is None:
+            raise RuntimeError("NGram: not fitted yet: call fit, load or load_arpa")
+        return self._fitted
+
+    @property
+    def _words(self) -> bool:
+        return self._vocab_size is None
+
+    # The protocol of language models.
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into the ids of this model and back."""
+        if self._given is not None:
+            return self._given
+        return _Words(self._model) if self._words else _Numbers(self.vocab_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Length of :meth:`next_log_probs`, V."""
+        return len(self._model) if self._vocab_size is None else self._vocab_size
+
+    @property
+    def num_parameters(self) -> int:
+        """Probabilities and back-off weights."""
+        return sum(self.counts) + sum(self.counts[:-1])
+
+    @property
+    def unk_token_id(self) -> int | None:
+        """The id of ``<unk>`` where tokens are words."""
+        return _UNKNOWN if self._words else getattr(self._given, "unk_token_id", None)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of ``</s>`` where tokens are words."""
+        return _END if self._words else getattr(self._given, "eos_token_id", None)
+
+    def log_probs(self, text: str | Ids) -> Array:
+        """Natural logarithm of the probability of each token given all before it.
+
+        Args:
+            text: a text, or ids ``[L]``. Where tokens are words, each line of a text ends in
+                ``</s>``, which is one of the tokens, and what follows that is a new sentence.
+
+        Returns:
+            float64 ``[L]``.
+        """
+        log10, _ = self._model.score(self._kernel_ids(text, finish=True), True, self._words)
+        return log10 * math.log(10)
+
+    def next_log_probs(self, context: str | Ids = "") -> Array:
+        """Natural logarithms of the probabilities of all tokens after ``context``.
+
+        Args:
+            context: a text, or ids ``[L]``; empty means the beginning of a text.
+
+        Returns:
+            float64 ``[V]`` in the order of ids. Where tokens are words, that of ``<s>``, which is
+            never predicted, is minus infinity.
+        """
+        logs = self._model.next(self._kernel_ids(context, finish=False), self._words)
+        return logs if self._words else logs[_SPECIAL:]
+
+    def _kernel_ids(self, text: str | Ids, *, finish: bool) -> Array:
+        """The kernel's ids of a text, or of ids."""
+        if isinstance(text, str) and self._words:
+            return self._model.encode(text, finish)
+        ids = self._encode(text) if isinstance(text, str) else _checked(text)
+        size = self.vocab_size
+        if ids.size and ids.max() >= size:
+            raise ValueError(f"NGram: ids: expected 0 to {size - 1}, got {ids.max()}")
+        return (ids if self._words else ids + _SPECIAL).astype(np.uint32)
+
+    def oov_mass(self, text: str) -> float:
+        """Share of the tokens of ``text`` that training never saw."""
+        scores = list(self._oov(self._kernel_ids(text, finish=True)))
+        return sum(scores) / len(scores) if scores else 0.0
+
+    def _oov(self, ids: Array) -> Iterator[bool]:
+        if self._words:
+            yield from (ids == _UNKNOWN).tolist()
+        else:
+            yield from (id - _SPECIAL in self._absent for id in ids.tolist())
+
+    # KenLM's names, and its logarithms to base 10.
+
+    def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
+        """Logarithm to base 10 of the probability of a sentence.
+
+        Args:
+            sentence: words apart by white space, or with a tokenizer any text.
+            bos: whether it follows ``<s>``; without, nothing is known before its first token.
+            eos: whether ``</s>`` is predicted after it; with a tokenizer there is none.
+        """
+        return float(self._sentence(sentence, bos, eos)[1].sum())
+
+    def full_scores(
+        self, sentence: str, bos: bool = True, eos: bool = True
+    ) -> Iterator[TokenScore]:
+        """The same for each token, the last of which is ``</s>`` where ``eos`` says so."""
+        ids, log10, lengths = self._sentence(sentence, bos, eos)
+        for values in zip(log10.tolist(), lengths.tolist(), self._oov(ids), strict=True):
+            yield TokenScore(*values)
+
+    def perplexity(self, sentence: str) -> float:
+        """Inverse of the geometric mean of the probabilities of the tokens and ``</s>``."""
+        _, log10, _ = self._sentence(sentence, True, True)
+        if not log10.size:
+            raise ValueError("NGram: sentence: expected at least one token, got none")
+        return float(10.0 ** -log10.mean())
+
+    def _sentence(self, sentence: str, bos: bool, eos: bool) -> tuple[Array, Array, Array]:
+        if self._words:
+            ids = self._model.encode(sentence.replace("\n", " "), False)
+            if eos:
+                ids = np.append(ids, np.uint32(_END))
+        else:
+            ids = self._kernel_ids(sentence, finish=False)
+        return ids, *self._model.score(ids, bos, False)
+
+    def __contains__(self, token: object) -> bool:
+        """Whether a word, or an id, is in the vocabulary that training saw."""
+        if isinstance(token, str):
+            if self._words:
+                return self._model.id(token) not in (None, _UNKNOWN)
+            return all(int(id) in self for id in self._encode(token))
+        if not isinstance(token, int | np.integer):
+            return False
+        id = int(token)
+        known = 0 <= id < self.vocab_size and id not in self._absent
+        return known and not (self._words and id == _UNKNOWN)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The tokens in the order of their ids."""
+        if self._words:
+            return self._model.vocabulary()
+        return [self.tokenizer.decode([id]) for id in range(self.vocab_size)]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many n-grams of each length the model has."""
+        return self._model.counts
+
+    def __repr__(self) -> str:
+        counts = "" if self._fitted is None else f", counts={self.counts}"
+        return f"NGram(order={self.order}{counts})"
+
+    # Files.
+
+    def save_arpa(self, path: PathLike) -> None:
+        """Write the model in the ARPA format, which KenLM, SRILM and others read.
+
+        Args:
+            path: compressed if it ends in ``.gz``. It appears when it is complete. Where tokens are
+                ids, the words in it are ids in decimal.
+        """
+        self._model.save_arpa(path)
+
+    @classmethod
+    def load_arpa(
+        cls,
+        path: PathLike,
+        *,
+        tokenizer: Tokenizer | None = None,
+        vocab_size: int | None = None,
+    ) -> Self:
+        """Read an ARPA file of any toolkit, compressed or not.
+
+        Args:
+            path: the file.
+            tokenizer: that of the model, where the words in the file are its ids.
+            vocab_size: V, where they are ids and there is no tokenizer.
+
+        Raises:
+            ValueError: the file is broken; the message says where and how.
+        """
+        new = cls(1, tokenizer=tokenizer, vocab_size=vocab_size)
+        new._set(_kernels.NGramModel.load_arpa(path, new._vocab_size))
+        return new
+
+    def save(self, folder: PathLike) -> None:
+        """Write the model to a folder that :meth:`load` reads."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        self.save_arpa(target / _ARPA)
+        if self._given is not None:
+            self._given.save(target)  # type: ignore[attr-defined]
+        config = {
+            "class": "NGram",
+            "order": self.order,
+            "vocab_size": self._vocab_size,
+            "tokenizer": self._given is not None,
+            "interpolate_unigrams": self.interpolate_unigrams,
+            "discounts": self.discounts,
+        }
+        fresh = target / f".{_CONFIG}.tmp"
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump(config, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target / _CONFIG)
+
+    @classmethod
+    def load(cls, folder: PathLike, *, tokenizer: Tokenizer | None = None) -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Args:
+            folder: the folder.
+            tokenizer: that of the model, if it has one.
+
+        Raises:
+            ValueError: the folder holds another kind of model, or a broken one.
+        """
+        source = Path(folder)
+        config = _config(source / _CONFIG)
+        if config["tokenizer"] and tokenizer is None:
+            raise ValueError(f"{source}: the model has a tokenizer, expected it as an argument")
+        size = None if config["tokenizer"] else config["vocab_size"]
+        new = cls.load_arpa(source / _ARPA, tokenizer=tokenizer, vocab_size=size)
+        new.interpolate_unigrams = config["interpolate_unigrams"]
+        new.discounts = [tuple(three) for three in config["discounts"]]
+        return new
+
+
+class _Words:
+    """Words apart by white space; the ids of a model."""
+
+    def __init__(self, model: _kernels.NGramModel) -> None:
+        self._model = model
+        self._vocabulary: list[str] | None = None
+
+    unk_token_id = _UNKNOWN
+    eos_token_id = _END
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._model)
+
+    def encode(self, text: str) -> Array:
+        return self._model.encode(text, False).astype(np.int64)
+
+    def decode(self, ids: Ids) -> str:
+        if self._vocabulary is None:
+            self._vocabulary = self._model.vocabulary()
+        words = ["\n" if id == _END else self._vocabulary[id] for id in _checked(ids).tolist()]
+        return " ".join(words).replace(" \n ", "\n").replace(" \n", "\n")
+
+
+class _Numbers:
+    """Ids in decimal apart by white space."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def encode(self, text: str) -> Array:
+        return np.array([int(number) for number in text.split()], np.int64)
+
+    def decode(self, ids: Ids) -> str:
+        return " ".join(map(str, _checked(ids).tolist()))
+
+
+def _fallback(given: bool | Sequence[float]) -> tuple[float, ...] | None:
+    if isinstance(given, bool):
+        return _DISCOUNT_FALLBACK if given else None
+    discounts = tuple(float(discount) for discount in given)
+    if len(discounts) != 3 or any(
+        not 0 < discount <= most for most, discount in enumerate(discounts, 1)
+    ):
+        raise ValueError(
+            "NGram: discount_fallback: expected three numbers above 0 and at most 1, 2 and 3, "
+            f"got {discounts}"
+        )
+    return discounts
+
+
+def _parts(data: Any) -> Iterator[Any]:
+    """The texts or arrays of ids in what ``fit`` was given."""
+    if isinstance(data, str) or (isinstance(data, np.ndarray) and data.ndim == 1):
+        return iter([data])
+    if not isinstance(data, Iterable):
+        raise TypeError(f"NGram: data: expected texts or ids, got {type(data).__name__}")
+    items = iter(data)
+    first = next(items, None)
+    if first is None:
+        return items
+    rest = itertools.chain([first], items)
+    if isinstance(first, int | np.integer):
+        return iter([np.array(list(rest))])
+    return rest
+
+
+def _checked(ids: Ids) -> Array:
+    array = np.asarray(ids)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"NGram: ids: expected integers [L], got {array.dtype} of shape {list(array.shape)}"
+        )
+    if array.min() < 0 or array.max() >= 2**32 - 1 - _SPECIAL:
+        raise ValueError(
+            f"NGram: ids: expected 0 to {2**32 - 5}, got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int64)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(config, dict) or config.get("class") != "NGram":
+        raise ValueError(f"{path}: expected the configuration of an NGram")
+    size, discounts = config.get("vocab_size"), config.get("discounts")
+    if (
+        not isinstance(config.get("tokenizer"), bool)
+        or not isinstance(config.get("interpolate_unigrams"), bool)
+        or not (size is None or isinstance(size, int))
+        or not isinstance(discounts, list)
+        or not all(isinstance(three, list) for three in discounts)
+    ):
+        raise ValueError(f"{path}: expected the configuration of an NGram")
+    return config

@@ -1,0 +1,48 @@
+//! N-gram language models: counting, modified Kneser-Ney estimates, ARPA files, scoring.
+//!
+//! Text becomes ids ([`vocab`]), ids become sorted n-grams ([`sort`], [`count`]), those become a trie
+//! ([`trie`]) whose nodes get probabilities ([`kneser_ney`]); the finished [`Model`] answers queries
+//! ([`score`]) and travels as an ARPA file ([`arpa`], [`arpa_read`]).
+
+pub mod arpa;
+pub mod arpa_read;
+pub mod count;
+mod keys;
+pub mod kneser_ney;
+pub mod score;
+mod sort;
+pub mod trie;
+pub mod vocab;
+
+pub use count::{Counts, count};
+pub use kneser_ney::{Options, estimate};
+pub use score::Scores;
+pub use trie::{Level, Model};
+pub use vocab::Vocabulary;
+
+use crate::{Error, Result};
+
+/// Id of the unknown word, `<unk>`.
+pub const UNKNOWN: u32 = 0;
+/// Id of the beginning of a sentence, `<s>`.
+pub const BEGIN: u32 = 1;
+/// Id of the end of a sentence, `</s>`.
+pub const END: u32 = 2;
+/// Words with an id of their own below which no other word lies.
+pub const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
+/// Longest n-grams.
+pub const MAX_ORDER: usize = 20;
+
+/// Asks the caller whether long work should end; called every few dozen milliseconds.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+fn check(stop: Stop<'_>) -> Result<()> {
+    if stop() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+fn check_order(op: &'static str, order: usize) -> Result<()> {
+    if (1..=MAX_ORDER).contains(&order) {
+        return Ok(());
+    }
+    Err(Error::value(op, "order", format!("expected 1 to {MAX_ORDER}, got {order}")))
+}

@@ -1,0 +1,230 @@
+//! Words and their ids, and cutting text into them.
+
+use crate::{Error, Result};
+
+use super::{BEGIN, END, SPECIAL, UNKNOWN};
+
+/// Words numbered in the order in which they were added, after the special ones.
+#[derive(Debug, Clone)]
+pub struct Vocabulary {
+    /// All words one after the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+    /// Open addressing: part of the hash, and id plus one or zero.
+    slots: Vec<(u32, u32)>,
+}
+
+impl PartialEq for Vocabulary {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.ends == other.ends
+    }
+}
+
+impl Default for Vocabulary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Vocabulary {
+    /// Only the special words.
+    pub fn new() -> Self {
+        let mut new = Self { text: String::new(), ends: Vec::new(), slots: vec![(0, 0); 64] };
+        for word in SPECIAL {
+            new.add(word);
+        }
+        new
+    }
+
+    /// The special words and the numbers below `size` in decimal.
+    pub fn numbers(size: usize) -> Self {
+        let mut new = Self::new();
+        for number in 0..size {
+            new.add(&number.to_string());
+        }
+        new
+    }
+
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Never: the special words are always there.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The word `id`.
+    pub fn word(&self, id: u32) -> &str {
+        let id = id as usize;
+        let start = if id == 0 { 0 } else { self.ends[id - 1] };
+        &self.text[start..self.ends[id]]
+    }
+
+    /// The id of `word`.
+    pub fn id(&self, word: &str) -> Option<u32> {
+        let hash = hash(word.as_bytes());
+        match self.slots[self.slot(word, hash)] {
+            (_, 0) => None,
+            (_, id) => Some(id - 1),
+        }
+    }
+
+    /// The id of `word`, which becomes a new word if it is none yet.
+    pub fn add(&mut self, word: &str) -> u32 {
+        let hash = hash(word.as_bytes());
+        let slot = self.slot(word, hash);
+        if self.slots[slot].1 != 0 {
+            return self.slots[slot].1 - 1;
+        }
+        let id = self.ends.len() as u32;
+        self.text.push_str(word);
+        self.ends.push(self.text.len());
+        self.slots[slot] = (tag(hash), id + 1);
+        if self.ends.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        id
+    }
+
+    fn slot(&self, word: &str, hash: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            let (other, id) = self.slots[slot];
+            if id == 0 || other == tag(hash) && self.word(id - 1) == word {
+                return slot;
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let mut slots = vec![(0, 0); self.slots.len() * 4];
+        let mask = slots.len() - 1;
+        for id in 0..self.ends.len() as u32 {
+            let hash = hash(self.word(id).as_bytes());
+            let mut slot = hash as usize & mask;
+            while slots[slot].1 != 0 {
+                slot = (slot + 1) & mask;
+            }
+            slots[slot] = (tag(hash), id + 1);
+        }
+        self.slots = slots;
+    }
+
+    /// Adds the lines of `text` to `tokens`, each as a sentence between `<s>` and `</s>`, with ids
+    /// for new words.
+    pub fn learn(&mut self, text: &str, tokens: &mut Vec<u32>) -> Result<()> {
+        for (number, line) in lines(text).enumerate() {
+            tokens.push(BEGIN);
+            for word in words(line) {
+                let id = self.add(word);
+                if id == BEGIN || id == END {
+                    return Err(Error::Format {
+                        what: "text".into(),
+                        line: number + 1,
+                        reason: format!("the word {word} is reserved for the model's own use"),
+                    });
+                }
+                tokens.push(id);
+            }
+            tokens.push(END);
+        }
+        Ok(())
+    }
+
+    /// Ids of the words of `text`, `</s>` after each line but one without a line feed behind it,
+    /// unless `finish` asks for that too.
+    pub fn encode(&self, text: &str, finish: bool) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 5);
+        let mut rest = lines(text).peekable();
+        while let Some(line) = rest.next() {
+            ids.extend(words(line).map(|word| self.query(word)));
+            if finish || rest.peek().is_some() || text.ends_with('\n') {
+                ids.push(END);
+            }
+        }
+        ids
+    }
+
+    /// The id of `word` where it stands in a text: `<s>` is as unknown there as any other.
+    pub fn query(&self, word: &str) -> u32 {
+        self.id(word).filter(|&id| id != BEGIN).unwrap_or(UNKNOWN)
+    }
+}
+
+/// The lines of `text`; the last one may lack its line feed.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line))
+}
+
+/// What stands between ASCII white space.
+pub fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(is_space).filter(|word| !word.is_empty())
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c' | '\0')
+}
+
+#[inline(always)]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Multiplies eight bytes at a time into 128 bits and folds the halves.
+fn hash(bytes: &[u8]) -> u64 {
+    const A: u64 = 0x9e37_79b9_7f4a_7c15;
+    const B: u64 = 0xd1b5_4a32_d192_ed03;
+    let fold = |x: u64, y: u64| {
+        let product = u128::from(x) * u128::from(y);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let mut state = A ^ bytes.len() as u64;
+    let mut chunks = bytes.chunks_exact(8);
+    for chunk in &mut chunks {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        state = fold(state ^ u64::from_le_bytes(eight), B);
+    }
+    let mut last = 0u64;
+    for &byte in chunks.remainder() {
+        last = last << 8 | u64::from(byte);
+    }
+    fold(fold(state ^ last, B) ^ A, A)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_their_ids_while_the_table_grows() {
+        let mut vocabulary = Vocabulary::numbers(5000);
+        assert_eq!(vocabulary.len(), 5003);
+        for number in 0..5000u32 {
+            assert_eq!(vocabulary.id(&number.to_string()), Some(number + 3));
+            assert_eq!(vocabulary.word(number + 3), number.to_string());
+        }
+        assert_eq!(vocabulary.id("5000"), None);
+        assert_eq!(vocabulary.add("5000"), 5003);
+        assert_eq!(vocabulary.query("<s>"), UNKNOWN);
+    }
+
+    #[test]
+    fn text_becomes_sentences() {
+        let mut vocabulary = Vocabulary::new();
+        let mut tokens = Vec::new();
+        vocabulary.learn("a b\r\n\n b\u{a0}a \tä", &mut tokens).unwrap();
+        assert_eq!(tokens, [1, 3, 4, 2, 1, 2, 1, 5, 6, 2]);
+        assert_eq!(vocabulary.encode("a x\nb", false), [3, 0, 2, 4]);
+        assert_eq!(vocabulary.encode("a x\nb", true), [3, 0, 2, 4, 2]);
+        assert_eq!(vocabulary.encode("b\n", false), [4, 2]);
+        assert_eq!(vocabulary.encode("", true), []);
+        let error = vocabulary.learn("a\nb </s>", &mut tokens).unwrap_err().to_string();
+        assert_eq!(error, "text, line 2: the word </s> is reserved for the model's own use");
+    }
+}

@@ -1,0 +1,221 @@
+//! N-gram language models.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lamina_kernels::ngram::{self, Model, Options, Vocabulary};
+use ndarray::{Array2, Ix1};
+use numpy::{IntoPyArray, PyArray1, PyArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::convert::{array, enter};
+
+const KERNEL: &str = "ngram";
+
+/// Whether the user pressed Ctrl-C; asked from inside a kernel, which has released the GIL.
+///
+/// Only the main thread of Python sees it, so the kernels ask on the thread that called them.
+fn interrupted() -> bool {
+    Python::attach(|py| py.check_signals().is_err())
+}
+
+/// Distinct n-grams `[U, order]` of `ids` in ascending order and how often each occurs.
+#[pyfunction]
+#[pyo3(signature = (ids, order, /))]
+pub(crate) fn ngram_count<'py>(
+    py: Python<'py>,
+    ids: &Bound<'py, PyAny>,
+    order: usize,
+) -> PyResult<(Bound<'py, PyArray2<u32>>, Bound<'py, PyArray1<i64>>)> {
+    let ids = array::<u32, Ix1>("ids", ids)?;
+    let ids = ids.c_order();
+    let ids = ids.as_slice().unwrap_or_default();
+    let found = enter(py, KERNEL, ids.len() * 20, || ngram::count(ids, order, &interrupted))?;
+    let shape = (found.counts.len(), order);
+    let ngrams = Array2::from_shape_vec(shape, found.words)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok((ngrams.into_pyarray(py), found.counts.into_pyarray(py)))
+}
+
+/// Text read so far, as sentences of ids.
+#[pyclass(frozen, module = "lamina._kernels")]
+pub(crate) struct NGramCorpus {
+    read: Mutex<(Vocabulary, Vec<u32>)>,
+}
+
+impl NGramCorpus {
+    fn lock(&self) -> MutexGuard<'_, (Vocabulary, Vec<u32>)> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl NGramCorpus {
+    #[new]
+    fn new() -> Self {
+        Self { read: Mutex::new((Vocabulary::new(), Vec::new())) }
+    }
+
+    /// Adds the lines of `text`, each as a sentence.
+    #[pyo3(signature = (text, /))]
+    fn add(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        enter(py, KERNEL, text.len() * 2, || {
+            let (vocabulary, tokens) = &mut *self.lock();
+            vocabulary.learn(text, tokens)
+        })
+    }
+
+    /// Tokens read, with those that begin and end sentences.
+    fn __len__(&self) -> usize {
+        self.lock().1.len()
+    }
+}
+
+type Estimated = (NGramModel, Vec<[f64; 3]>, Vec<String>);
+
+/// The model of a corpus, the discounts of each order and which of them are the fallback's.
+#[pyfunction]
+#[pyo3(signature = (corpus, order, interpolate_unigrams, discount_fallback, /))]
+pub(crate) fn ngram_estimate(
+    py: Python<'_>,
+    corpus: &NGramCorpus,
+    order: usize,
+    interpolate_unigrams: bool,
+    discount_fallback: Option<[f64; 3]>,
+) -> PyResult<Estimated> {
+    let options = Options { order, interpolate_unigrams, discount_fallback, closed: false };
+    enter(py, KERNEL, usize::MAX, || {
+        let read = corpus.lock();
+        ngram::estimate(&read.1, read.0.clone(), &options, &interrupted)
+    })
+    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
+}
+
+/// The same from `tokens`, in which 1 begins each text and the ids below `vocab_size` have 3 added.
+#[pyfunction]
+#[pyo3(signature = (tokens, vocab_size, order, interpolate_unigrams, discount_fallback, /))]
+pub(crate) fn ngram_estimate_ids(
+    py: Python<'_>,
+    tokens: &Bound<'_, PyAny>,
+    vocab_size: u32,
+    order: usize,
+    interpolate_unigrams: bool,
+    discount_fallback: Option<[f64; 3]>,
+) -> PyResult<Estimated> {
+    let tokens = array::<u32, Ix1>("tokens", tokens)?;
+    let tokens = tokens.c_order();
+    let tokens = tokens.as_slice().unwrap_or_default();
+    let options = Options { order, interpolate_unigrams, discount_fallback, closed: true };
+    enter(py, KERNEL, usize::MAX, || {
+        let vocabulary = Vocabulary::numbers(vocab_size as usize);
+        ngram::estimate(tokens, vocabulary, &options, &interrupted)
+    })
+    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
+}
+
+/// A back-off n-gram model.
+#[pyclass(frozen, module = "lamina._kernels")]
+pub(crate) struct NGramModel {
+    model: Model,
+}
+
+#[pymethods]
+impl NGramModel {
+    /// Reads an ARPA file; with `vocab_size`, its words are ids below that.
+    #[staticmethod]
+    #[pyo3(signature = (path, vocab_size=None, /))]
+    fn load_arpa(py: Python<'_>, path: PathBuf, vocab_size: Option<u32>) -> PyResult<Self> {
+        let numbers = vocab_size.map(|size| size as usize);
+        enter(py, KERNEL, usize::MAX, || Model::load_arpa(&path, numbers, &interrupted))
+            .map(|model| Self { model })
+    }
+
+    /// Writes an ARPA file, compressed where `path` ends in `.gz`.
+    #[pyo3(signature = (path, /))]
+    fn save_arpa(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        enter(py, KERNEL, usize::MAX, || self.model.save_arpa(&path, &interrupted))
+    }
+
+    /// Words in the longest n-grams.
+    #[getter]
+    fn order(&self) -> usize {
+        self.model.order()
+    }
+
+    /// How many n-grams of each length there are.
+    #[getter]
+    fn counts(&self) -> Vec<usize> {
+        self.model.counts()
+    }
+
+    /// How many words there are.
+    fn __len__(&self) -> usize {
+        self.model.vocabulary.len()
+    }
+
+    /// Ids of words that training did not see and that only round off the vocabulary.
+    fn absent(&self) -> Vec<u32> {
+        self.model.absent().to_vec()
+    }
+
+    /// The words in the order of their ids.
+    fn vocabulary(&self) -> Vec<&str> {
+        let vocabulary = &self.model.vocabulary;
+        (0..vocabulary.len() as u32).map(|id| vocabulary.word(id)).collect()
+    }
+
+    /// The id of `word`.
+    #[pyo3(signature = (word, /))]
+    fn id(&self, word: &str) -> Option<u32> {
+        self.model.vocabulary.id(word)
+    }
+
+    /// Ids of the words of `text`, with `</s>` after each line; after the last one only where a
+    /// line feed or `finish` says so.
+    #[pyo3(signature = (text, finish, /))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+        finish: bool,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let cost = text.len() * 2;
+        let ids = enter(py, KERNEL, cost, || Ok(self.model.vocabulary.encode(text, finish)))?;
+        Ok(ids.into_pyarray(py))
+    }
+
+    /// Logarithm to base 10 of the probability of each token and the length of the n-gram it is of.
+    #[pyo3(signature = (tokens, begin, sentences, /))]
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: &Bound<'py, PyAny>,
+        begin: bool,
+        sentences: bool,
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u8>>)> {
+        let tokens = array::<u32, Ix1>("tokens", tokens)?;
+        let tokens = tokens.c_order();
+        let tokens = tokens.as_slice().unwrap_or_default();
+        let scores = enter(py, KERNEL, tokens.len() * 100, || {
+            self.model.score(tokens, begin, sentences, &interrupted)
+        })?;
+        Ok((scores.log10.into_pyarray(py), scores.length.into_pyarray(py)))
+    }
+
+    /// Natural logarithm of the probability of every word after `tokens`.
+    #[pyo3(signature = (tokens, sentences, /))]
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: &Bound<'py, PyAny>,
+        sentences: bool,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let tokens = array::<u32, Ix1>("tokens", tokens)?;
+        let tokens = tokens.c_order();
+        let tokens = tokens.as_slice().unwrap_or_default();
+        let cost = self.model.vocabulary.len() * 2;
+        let logs = enter(py, KERNEL, cost, || self.model.next(tokens, sentences))?;
+        Ok(logs.into_pyarray(py))
+    }
+}
