@@ -6,6 +6,15 @@ from typing import Any
 import numpy.typing as npt
 
 __all__ = [
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "adaptive_max_pool2d_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
     "empty",
     "isa",
     "linear_backward",
@@ -13,15 +22,20 @@ __all__ = [
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul_batched",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "num_threads",
     "profile_start",
     "profile_stop",
+    "set_exact",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
 ]
 
 _Array = npt.NDArray[Any]
+_Pair = tuple[int, int]
+_Gradients = tuple[_Array | None, _Array | None, _Array | None]
 
 def isa() -> str: ...
 def num_threads() -> int: ...
@@ -46,3 +60,82 @@ def linear_backward(
     needs: tuple[bool, bool, bool],
     /,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def set_exact(exact: bool, /) -> None: ...
+def conv2d_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    dilation: _Pair,
+    groups: int,
+    /,
+) -> _Array: ...
+def conv2d_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    dilation: _Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+    /,
+) -> _Gradients: ...
+def conv_transpose2d_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    output_padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    /,
+) -> _Array: ...
+def conv_transpose2d_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    output_padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+    /,
+) -> _Gradients: ...
+def max_pool2d_forward(
+    x: _Array,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    ceil_mode: bool,
+    /,
+) -> tuple[_Array, _Array]: ...
+def max_pool2d_backward(dy: _Array, indices: _Array, plane: _Pair, /) -> _Array: ...
+def adaptive_max_pool2d_forward(x: _Array, output_size: _Pair, /) -> tuple[_Array, _Array]: ...
+def avg_pool2d_forward(
+    x: _Array,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    /,
+) -> _Array: ...
+def avg_pool2d_backward(
+    dy: _Array,
+    plane: _Pair,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    /,
+) -> _Array: ...
+def adaptive_avg_pool2d_forward(x: _Array, output_size: _Pair, /) -> _Array: ...
+def adaptive_avg_pool2d_backward(dy: _Array, plane: _Pair, /) -> _Array: ...

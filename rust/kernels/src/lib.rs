@@ -4,10 +4,12 @@
 //! outside, vector code inside: a kernel cuts its work into chunks that depend on the shape alone,
 //! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
 
+pub mod conv;
 pub mod element;
 pub mod error;
 pub mod matmul;
 pub mod memory;
+pub mod pooling;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

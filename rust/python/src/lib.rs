@@ -1,8 +1,10 @@
 //! The extension module `lamina._kernels`: dtype, rank and layout of arrays, the GIL, errors.
 //! No arithmetic.
 
+mod conv;
 mod convert;
 mod matmul;
+mod pooling;
 mod profile;
 mod softmax;
 mod system;
@@ -19,6 +21,15 @@ mod _kernels {
 
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::conv::{
+        conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward, conv2d_forward,
+        set_exact,
+    };
+    #[pymodule_export]
+    use crate::pooling::{
+        adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,
+        avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
+    };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]
