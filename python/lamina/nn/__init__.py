@@ -1,8 +1,8 @@
 """Layers, one file per family; names, arguments and parameters are PyTorch's."""
 
 from lamina.nn import init
-from lamina.nn.linear import Linear
 from lamina.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from lamina.nn.linear import Linear
 from lamina.nn.module import (
     IncompatibleKeys,
     Module,

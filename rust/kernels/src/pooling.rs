@@ -435,7 +435,8 @@ mod tests {
         let x = array![[[1.0f64, 2.0, 3.0]]];
         let options =
             Options { kernel: [1, 2], stride: [1, 2], padding: [0, 1], ceil_mode: true, ..PLAIN };
-        let y = |divisor| avg_forward(x.view(), &options, divisor).unwrap().into_raw_vec_and_offset();
+        let y =
+            |divisor| avg_forward(x.view(), &options, divisor).unwrap().into_raw_vec_and_offset();
         assert_eq!(y(Divisor::Padded).0, [0.5, 2.5]);
         assert_eq!(y(Divisor::Inside).0, [1.0, 2.5]);
         assert_eq!(y(Divisor::Fixed(4)).0, [0.25, 1.25]);

@@ -24,10 +24,7 @@ fn cost(outputs: usize, weight: &[usize]) -> usize {
     weight[1..].iter().fold(outputs, |cost, &n| cost.saturating_mul(n)) / 16
 }
 
-fn gradients<'py, T: Element + NumpyElement>(
-    py: Python<'py>,
-    grads: Grads<T>,
-) -> Gradients<'py> {
+fn gradients<'py, T: Element + NumpyElement>(py: Python<'py>, grads: Grads<T>) -> Gradients<'py> {
     (
         grads.dx.map(|dx| dx.into_pyarray(py).into_any()),
         grads.dweight.map(|dweight| dweight.into_pyarray(py).into_any()),

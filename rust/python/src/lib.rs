@@ -20,11 +20,12 @@ mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     use crate::conv::{
         conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward, conv2d_forward,
         set_exact,
     };
+    #[pymodule_export]
+    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     #[pymodule_export]
     use crate::pooling::{
         adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,

@@ -145,9 +145,8 @@ pub(super) fn weight_gradient<T: Element>(
         }
         Ok(sum)
     };
-    let sums: Vec<_> = threads::map(units * chunks, shape.cost(), run)
-        .into_iter()
-        .collect::<Result<_>>()?;
+    let sums: Vec<_> =
+        threads::map(units * chunks, shape.cost(), run).into_iter().collect::<Result<_>>()?;
     for (unit, sums) in sums.chunks_exact(chunks).enumerate() {
         let (group, part) = (unit / parts, unit % parts);
         let c0 = part * channels;
@@ -205,9 +204,7 @@ unsafe fn rows_mut<'a, T>(
 ) -> ArrayViewMut2<'a, T> {
     let _end = whole.at(first + (rows - 1) * stride + columns);
     // SAFETY: the last number is inside, which `at` checked; the view reaches only its rows.
-    unsafe {
-        ArrayViewMut2::from_shape_ptr((rows, columns).strides((stride, 1)), whole.at(first))
-    }
+    unsafe { ArrayViewMut2::from_shape_ptr((rows, columns).strides((stride, 1)), whole.at(first)) }
 }
 
 /// One row of a block: a tap of a channel, and for each output row what it sees of the image.

@@ -204,7 +204,8 @@ fn span(op: &'static str, kernel: usize, dilation: usize) -> Result<usize> {
 
 fn check_options(op: &'static str, options: &Options) -> Result<()> {
     let [stride, dilation] = [options.stride, options.dilation];
-    for (arg, values) in [("stride", stride), ("dilation", dilation), ("groups", [options.groups; 2])]
+    for (arg, values) in
+        [("stride", stride), ("dilation", dilation), ("groups", [options.groups; 2])]
     {
         if values.contains(&0) {
             return Err(Error::value(op, arg, "expected at least 1, got 0"));

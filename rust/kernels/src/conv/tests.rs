@@ -36,7 +36,8 @@ fn each_product(shape: &Shape, mut run: impl FnMut([usize; 4], [usize; 4], [usiz
 fn error(got: ArrayView4<'_, f32>, expected: &Array4<f64>) -> f64 {
     assert_eq!(got.shape(), expected.shape());
     let largest = expected.iter().fold(1e-30, |max: f64, x| max.max(x.abs()));
-    let worst = got.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    let worst =
+        got.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
     worst / largest
 }
 
