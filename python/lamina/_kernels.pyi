@@ -24,6 +24,15 @@ __all__ = [
     "attention_forward",
     "NGramCorpus",
     "NGramModel",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "adaptive_max_pool2d_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
     "empty",
     "files_exchange",
     "gru_backward",
@@ -46,6 +55,8 @@ __all__ = [
     "ngram_count",
     "ngram_estimate",
     "ngram_estimate_ids",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "num_threads",
     "optimizer_adadelta",
     "optimizer_adagrad",
@@ -64,12 +75,15 @@ __all__ = [
     "rnn_tanh_forward",
     "self_attention_backward",
     "self_attention_forward",
+    "set_exact",
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
 ]
 
 _Array = npt.NDArray[Any]
+_Pair = tuple[int, int]
+_Gradients = tuple[_Array | None, _Array | None, _Array | None]
 
 def isa() -> str: ...
 def num_threads() -> int: ...
@@ -468,3 +482,82 @@ class NGramModel:
     def encode(self, text: str, finish: bool, /) -> _Array: ...
     def score(self, tokens: _Array, begin: bool, sentences: bool, /) -> tuple[_Array, _Array]: ...
     def next(self, tokens: _Array, sentences: bool, /) -> _Array: ...
+def set_exact(exact: bool, /) -> None: ...
+def conv2d_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    dilation: _Pair,
+    groups: int,
+    /,
+) -> _Array: ...
+def conv2d_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    dilation: _Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+    /,
+) -> _Gradients: ...
+def conv_transpose2d_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    output_padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    /,
+) -> _Array: ...
+def conv_transpose2d_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    stride: _Pair,
+    padding: tuple[_Pair, _Pair],
+    output_padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+    needs: tuple[bool, bool, bool],
+    /,
+) -> _Gradients: ...
+def max_pool2d_forward(
+    x: _Array,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    ceil_mode: bool,
+    /,
+) -> tuple[_Array, _Array]: ...
+def max_pool2d_backward(dy: _Array, indices: _Array, plane: _Pair, /) -> _Array: ...
+def adaptive_max_pool2d_forward(x: _Array, output_size: _Pair, /) -> tuple[_Array, _Array]: ...
+def avg_pool2d_forward(
+    x: _Array,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    /,
+) -> _Array: ...
+def avg_pool2d_backward(
+    dy: _Array,
+    plane: _Pair,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    /,
+) -> _Array: ...
+def adaptive_avg_pool2d_forward(x: _Array, output_size: _Pair, /) -> _Array: ...
+def adaptive_avg_pool2d_backward(dy: _Array, plane: _Pair, /) -> _Array: ...

@@ -19,6 +19,7 @@ from lamina.nn.activation import (
 from lamina.nn.dropout import Dropout, Dropout2d
 from lamina.nn.embedding import Embedding
 from lamina.nn.attention import MultiheadAttention
+from lamina.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from lamina.nn.linear import Linear
 from lamina.nn.loss import (
     BCELoss,
@@ -65,6 +66,28 @@ __all__ = [
     "CTCLoss",
     "CrossEntropyLoss",
     "HuberLoss",
+from lamina.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from lamina.nn.shape import Flatten
+
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Flatten",
     "IncompatibleKeys",
     "InstanceNorm2d",
     "LayerNorm",
@@ -84,6 +107,8 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -23,6 +23,27 @@ pub fn unfilled<T: Element>(len: usize) -> Vec<T> {
     block
 }
 
+/// Whether an array of `shape` is no larger than the memory of the machine.
+pub fn fits<T: Element>(shape: &[usize]) -> bool {
+    let bytes = shape.iter().try_fold(size_of::<T>(), |bytes, &n| bytes.checked_mul(n));
+    bytes.is_some_and(|bytes| bytes <= physical())
+}
+
+/// Bytes of memory of the machine; no bound where the system does not say.
+fn physical() -> usize {
+    const NO_BOUND: usize = isize::MAX as usize;
+    #[cfg(unix)]
+    {
+        // SAFETY: asks for two numbers.
+        let (pages, page) =
+            unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+        if let (Ok(pages @ 1..), Ok(page)) = (usize::try_from(pages), usize::try_from(page)) {
+            return pages.saturating_mul(page).min(NO_BOUND);
+        }
+    }
+    NO_BOUND
+}
+
 /// An array of unspecified value in C order, for a kernel that writes all of it.
 pub fn unfilled_array<T, Sh, D>(shape: Sh) -> Array<T, D>
 where
@@ -110,6 +131,13 @@ unsafe impl<T: Element> Sync for Scratch<T> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_the_machine_holds_fits() {
+        assert!(fits::<f32>(&[1000, 1000]) && fits::<f64>(&[0, usize::MAX]));
+        assert!(!fits::<f64>(&[1 << 20, 1 << 20, 1 << 10]));
+        assert!(!fits::<f32>(&[usize::MAX, 2]));
+    }
 
     #[test]
     fn scratch_is_aligned_and_as_long_as_asked() {

@@ -343,6 +343,17 @@ impl<T> Shared<T> {
         // SAFETY: the range is inside, and the caller promises that it is not shared.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// Address of the number `index`, for parts that are not contiguous.
+    ///
+    /// # Panics
+    /// Where the index is past the end.
+    #[inline]
+    pub fn at(&self, index: usize) -> *mut T {
+        assert!(index <= self.len, "part outside the slice");
+        // SAFETY: inside the slice or one past its end.
+        unsafe { self.start.add(index) }
+    }
 }
 
 /// Pieces into which `items` are cut so that each is worth a task: a function of the sizes alone.

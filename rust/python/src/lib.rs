@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod convert;
 mod dropout;
 mod embedding;
@@ -14,6 +15,7 @@ mod loss;
 mod optimizer;
 mod files;
 mod ngram;
+mod pooling;
 mod profile;
 mod recurrent;
 mod softmax;
@@ -38,6 +40,9 @@ mod _kernels {
     use crate::embedding::{embedding_backward, embedding_forward};
     use crate::attention::{
         attention_backward, attention_forward, self_attention_backward, self_attention_forward,
+    use crate::conv::{
+        conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward, conv2d_forward,
+        set_exact,
     };
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched};
@@ -58,6 +63,11 @@ mod _kernels {
     };
     use crate::files::files_exchange;
     use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
+    #[pymodule_export]
+    use crate::pooling::{
+        adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,
+        avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
+    };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};
     #[pymodule_export]

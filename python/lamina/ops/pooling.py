@@ -1,0 +1,301 @@
+"""Pooling: the largest number or the mean of each window.
+
+A function for signals ``[N, C, L]`` is that for images with a height of one. Both also take one
+sample without the first axis.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, overload
+
+import numpy as np
+
+from lamina import _kernels
+from lamina.ops.conv import Sizes, sizes
+from lamina.tape import Gradients
+from lamina.tensor import Array, Operand, Tensor, as_tensor
+
+_Pair = tuple[int, int]
+_Windows = tuple[_Pair, _Pair, _Pair]
+OutputSize = int | tuple[int | None, ...] | None
+
+
+@overload
+def max_pool1d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = ...,
+    padding: Sizes = ...,
+    dilation: Sizes = ...,
+    ceil_mode: bool = ...,
+    return_indices: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def max_pool1d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = ...,
+    padding: Sizes = ...,
+    dilation: Sizes = ...,
+    ceil_mode: bool = ...,
+    *,
+    return_indices: bool,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+def max_pool1d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Largest number of each window of a signal; :func:`max_pool2d` on one axis."""
+    op = "max_pool1d"
+    x = _input(op, 1, input)
+    windows = _windows(op, 1, kernel_size, stride, padding)
+    gaps = _on_image(sizes(op, "dilation", dilation, 1, 1), 1)
+    return _max(
+        x,
+        1,
+        lambda planes: _kernels.max_pool2d_forward(planes, *windows, gaps, ceil_mode),
+        return_indices,
+    )
+
+
+@overload
+def max_pool2d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = ...,
+    padding: Sizes = ...,
+    dilation: Sizes = ...,
+    ceil_mode: bool = ...,
+    return_indices: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = ...,
+    padding: Sizes = ...,
+    dilation: Sizes = ...,
+    ceil_mode: bool = ...,
+    *,
+    return_indices: bool,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+def max_pool2d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Largest number of each window; a NaN is larger than any number.
+
+    Args:
+        input: ``[N, C, H, W]`` or ``[C, H, W]``.
+        kernel_size: lengths of the window, one number or one for each axis; so are the next three.
+        stride: step of the window; ``kernel_size`` where it is ``None``.
+        padding: ``-inf`` at either end, at most half of ``kernel_size``.
+        dilation: step between the numbers of a window.
+        ceil_mode: whether a last window may reach over the end.
+        return_indices: whether the indices in the plane ``H x W``, int64, come too.
+
+    Returns:
+        ``[N, C, OH, OW]`` with ``OH = (H + 2 padding - dilation (K - 1) - 1) // stride + 1``.
+    """
+    op = "max_pool2d"
+    x = _input(op, 2, input)
+    windows = _windows(op, 2, kernel_size, stride, padding)
+    gaps = _on_image(sizes(op, "dilation", dilation, 2, 1), 1)
+    return _max(
+        x,
+        2,
+        lambda planes: _kernels.max_pool2d_forward(planes, *windows, gaps, ceil_mode),
+        return_indices,
+    )
+
+
+@overload
+def adaptive_max_pool2d(
+    input: Operand, output_size: OutputSize, return_indices: Literal[False] = ...
+) -> Tensor: ...
+@overload
+def adaptive_max_pool2d(
+    input: Operand, output_size: OutputSize, return_indices: bool
+) -> Tensor | tuple[Tensor, Tensor]: ...
+def adaptive_max_pool2d(
+    input: Operand, output_size: OutputSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Largest number of each of ``output_size`` windows that cover the image.
+
+    Window ``i`` of ``OH`` spans ``floor(i H / OH)`` to ``ceil((i + 1) H / OH)``.
+
+    Args:
+        input: ``[N, C, H, W]`` or ``[C, H, W]``.
+        output_size: OH and OW; ``None`` for that of the input.
+        return_indices: whether the indices in the plane, int64, come too.
+    """
+    op = "adaptive_max_pool2d"
+    x = _input(op, 2, input)
+    out = _output_size(op, 2, output_size, x.shape)
+    return _max(
+        x, 2, lambda planes: _kernels.adaptive_max_pool2d_forward(planes, out), return_indices
+    )
+
+
+def avg_pool1d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Mean of each window of a signal; :func:`avg_pool2d` on one axis."""
+    windows = _windows("avg_pool1d", 1, kernel_size, stride, padding)
+    return _avg(_input("avg_pool1d", 1, input), 1, windows, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Operand,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean of each window.
+
+    Args:
+        input: ``[N, C, H, W]`` or ``[C, H, W]``.
+        kernel_size: lengths of the window, one number or one for each axis; so are the next two.
+        stride: step of the window; ``kernel_size`` where it is ``None``.
+        padding: zeros at either end, at most half of ``kernel_size``.
+        ceil_mode: whether a last window may reach over the end.
+        count_include_pad: whether the mean counts the zeros.
+        divisor_override: what to divide the sum by instead.
+
+    Returns:
+        ``[N, C, OH, OW]`` with ``OH = (H + 2 padding - K) // stride + 1``.
+    """
+    windows = _windows("avg_pool2d", 2, kernel_size, stride, padding)
+    if divisor_override is not None and divisor_override < 1:
+        raise ValueError(
+            f"avg_pool2d: divisor_override: expected at least 1, got {divisor_override}"
+        )
+    x = _input("avg_pool2d", 2, input)
+    return _avg(x, 2, windows, ceil_mode, count_include_pad, divisor_override)
+
+
+def adaptive_avg_pool1d(input: Operand, output_size: OutputSize) -> Tensor:
+    """Mean of each of ``output_size`` windows that cover the signal."""
+    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Operand, output_size: OutputSize) -> Tensor:
+    """Mean of each of ``output_size`` windows that cover the image.
+
+    Window ``i`` of ``OH`` spans ``floor(i H / OH)`` to ``ceil((i + 1) H / OH)``.
+
+    Args:
+        input: ``[N, C, H, W]`` or ``[C, H, W]``.
+        output_size: OH and OW; ``None`` for that of the input.
+    """
+    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
+
+
+def _adaptive_avg(op: str, axes: int, input: Operand, output_size: OutputSize) -> Tensor:
+    x = _input(op, axes, input)
+    out = _output_size(op, axes, output_size, x.shape)
+    planes = _planes(x.data, axes)
+    plane = planes.shape[1], planes.shape[2]
+    y = _kernels.adaptive_avg_pool2d_forward(planes, out)
+
+    def vjp(dy: Array) -> Gradients:
+        dx = _kernels.adaptive_avg_pool2d_backward(dy.reshape(y.shape), plane)
+        return (dx.reshape(shape),)
+
+    shape = x.shape
+    return Tensor.record(_output(y, axes, shape), (x,), vjp)
+
+
+def _avg(
+    x: Tensor,
+    axes: int,
+    windows: _Windows,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    planes = _planes(x.data, axes)
+    plane = planes.shape[1], planes.shape[2]
+    options = *windows, ceil_mode, count_include_pad, divisor_override
+    y = _kernels.avg_pool2d_forward(planes, *options)
+    shape = x.shape
+
+    def vjp(dy: Array) -> Gradients:
+        dx = _kernels.avg_pool2d_backward(dy.reshape(y.shape), plane, *options)
+        return (dx.reshape(shape),)
+
+    return Tensor.record(_output(y, axes, shape), (x,), vjp)
+
+
+def _max(
+    x: Tensor, axes: int, forward: Callable[[Array], tuple[Array, Array]], return_indices: bool
+) -> Tensor | tuple[Tensor, Tensor]:
+    planes = _planes(x.data, axes)
+    plane = planes.shape[1], planes.shape[2]
+    y, indices = forward(planes)
+    shape = x.shape
+
+    def vjp(dy: Array) -> Gradients:
+        dx = _kernels.max_pool2d_backward(dy.reshape(y.shape), indices, plane)
+        return (dx.reshape(shape),)
+
+    out = Tensor.record(_output(y, axes, shape), (x,), vjp)
+    if return_indices:
+        return out, Tensor(_output(indices, axes, shape).astype(np.int64))
+    return out
+
+
+def _input(op: str, axes: int, input: Operand) -> Tensor:
+    x = as_tensor(input)
+    if x.ndim not in (axes + 1, axes + 2):
+        expected = f"{axes + 1} or {axes + 2}"
+        raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
+    return x
+
+
+def _windows(
+    op: str, axes: int, kernel_size: Sizes, stride: Sizes | None, padding: Sizes
+) -> _Windows:
+    kernel = sizes(op, "kernel_size", kernel_size, axes, 1)
+    step = kernel if stride is None else sizes(op, "stride", stride, axes, 1)
+    pad = sizes(op, "padding", padding, axes, 0)
+    return _on_image(kernel, 1), _on_image(step, 1), _on_image(pad, 0)
+
+
+def _on_image(values: tuple[int, ...], height: int) -> _Pair:
+    return values[0] if len(values) == 2 else height, values[-1]
+
+
+def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:
+    wanted = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
+    if len(wanted) != axes:
+        raise ValueError(f"{op}: output_size: expected {axes} numbers, got {size}")
+    given = tuple(n if m is None else m for m, n in zip(wanted, shape[-axes:], strict=True))
+    return _on_image(sizes(op, "output_size", given, axes, 0), 1)
+
+
+def _planes(x: Array, axes: int) -> Array:
+    shape = x.shape[-2:] if axes == 2 else (1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-axes]), *shape)
+
+
+def _output(y: Array, axes: int, shape: tuple[int, ...]) -> Array:
+    return y.reshape(*shape[:-axes], *y.shape[3 - axes :])

@@ -1,0 +1,115 @@
+use ndarray::{Array4, ArrayView4};
+
+use super::*;
+
+/// Numbers without pattern in [-0.5, 0.5).
+fn noise(shape: [usize; 4], seed: u32) -> Array4<f32> {
+    let mut state = seed;
+    Array4::from_shape_simple_fn(shape, || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 16_777_216.0 - 0.5
+    })
+}
+
+/// The definition, in f64: calls `run(x index, w index, y index)` for each product.
+fn each_product(shape: &Shape, mut run: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
+    for n in 0..shape.n {
+        for o in 0..shape.o {
+            for c in 0..shape.group_c() {
+                let channel = o / shape.group_o() * shape.group_c() + c;
+                for (ky, kx) in ndarray::indices((shape.kernel[0], shape.kernel[1])) {
+                    for (oy, ox) in ndarray::indices((shape.out[0], shape.out[1])) {
+                        let y = oy * shape.stride[0] + ky * shape.dilation[0];
+                        let x = ox * shape.stride[1] + kx * shape.dilation[1];
+                        let (y, x) = (y.wrapping_sub(shape.pad[0]), x.wrapping_sub(shape.pad[1]));
+                        if y < shape.image[0] && x < shape.image[1] {
+                            run([n, channel, y, x], [o, c, ky, kx], [n, o, oy, ox]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Largest difference relative to the largest number expected.
+fn error(got: ArrayView4<'_, f32>, expected: &Array4<f64>) -> f64 {
+    assert_eq!(got.shape(), expected.shape());
+    let largest = expected.iter().fold(1e-30, |max: f64, x| max.max(x.abs()));
+    let worst =
+        got.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    worst / largest
+}
+
+fn options(stride: [usize; 2], padding: [[usize; 2]; 2], dilation: [usize; 2]) -> Options {
+    Options { stride, padding, dilation, groups: 1 }
+}
+
+fn check(x: [usize; 4], w: [usize; 4], options: &Options, allowed: f64) {
+    let shape = Shape::new("test", &x, &w, options).unwrap();
+    let (x, w) = (noise(x, 1), noise(w, 2));
+    let dy = noise([shape.n, shape.o, shape.out[0], shape.out[1]], 3);
+    let mut y = Array4::<f64>::zeros(dy.raw_dim());
+    let mut dx = Array4::<f64>::zeros(x.raw_dim());
+    let mut dw = Array4::<f64>::zeros(w.raw_dim());
+    each_product(&shape, |xi, wi, yi| {
+        let (a, b, d) = (f64::from(x[xi]), f64::from(w[wi]), f64::from(dy[yi]));
+        y[yi] += a * b;
+        dx[xi] += d * b;
+        dw[wi] += d * a;
+    });
+    let mut bits = Vec::new();
+    for count in [1, 3] {
+        threads::set_num_threads(count);
+        let got = forward(x.view(), w.view(), None, options).unwrap();
+        assert!(error(got.view(), &y) < allowed, "y: {}", error(got.view(), &y));
+        let grads = backward(dy.view(), x.view(), w.view(), options, [true; 3]).unwrap();
+        let (got_x, got_w) = (grads.dx.unwrap(), grads.dweight.unwrap());
+        assert!(error(got_x.view(), &dx) < allowed, "dx: {}", error(got_x.view(), &dx));
+        assert!(error(got_w.view(), &dw) < allowed, "dw: {}", error(got_w.view(), &dw));
+        let sum = dy.index_axis(ndarray::Axis(1), 0).sum();
+        assert!((grads.dbias.unwrap()[0] - sum).abs() < 1e-3);
+        bits.push((got, got_x, got_w));
+    }
+    assert_eq!(bits[0], bits[1], "other bits for another number of threads");
+}
+
+#[test]
+fn matches_the_definition() {
+    let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
+    check([2, 3, 5, 7], [4, 3, 1, 1], &plain, 1e-6);
+    check([1, 1, 1, 1], [1, 1, 1, 1], &plain, 1e-6);
+    check([2, 3, 9, 11], [5, 3, 3, 2], &plain, 1e-6);
+    check([2, 5, 23, 17], [3, 5, 7, 5], &options([3, 2], [[3, 3], [2, 2]], [1, 1]), 1e-6);
+    check([2, 2, 13, 8], [3, 2, 3, 3], &options([1, 2], [[2, 1], [0, 3]], [2, 3]), 1e-6);
+    check([1, 2, 2, 2], [1, 2, 3, 3], &options([1, 1], [[7, 7], [7, 7]], [1, 1]), 1e-6);
+    let grouped = Options { groups: 3, ..options([2, 1], [[1, 1]; 2], [1, 2]) };
+    check([2, 6, 9, 12], [9, 2, 3, 3], &grouped, 1e-6);
+    check([3, 40, 33, 31], [24, 40, 3, 3], &options([2, 2], [[1, 1]; 2], [1, 1]), 2e-6);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
+    let (x, w) = (noise([1, 2, 4, 4], 1), noise([3, 2, 5, 3], 2));
+    let message = |w: ArrayView4<'_, f32>, options: &Options| {
+        forward(x.view(), w, None, options).unwrap_err().to_string()
+    };
+    assert_eq!(
+        message(w.view(), &plain),
+        "[conv2d_forward] weight: expected a kernel no larger than the padded input, got height 5 \
+         for 4"
+    );
+    assert_eq!(
+        message(noise([3, 1, 3, 3], 2).view(), &plain),
+        "[conv2d_forward] weight: expected shape [3, 2, 3, 3], got [3, 1, 3, 3]"
+    );
+    assert_eq!(
+        message(w.view(), &Options { groups: 2, ..plain }),
+        "[conv2d_forward] groups: expected a divisor of 2 and 3 channels, got 2"
+    );
+    let huge = options([1, 1], [[usize::MAX / 2, 0]; 2], [1, 1]);
+    assert!(message(w.view(), &huge).contains("fits in memory"));
+    let huge = options([1, 1], [[1 << 31, 0]; 2], [1, 1]);
+    assert!(message(w.view(), &huge).contains("fits in memory"));
+}

@@ -1,0 +1,158 @@
+//! Pooling of planes.
+
+use lamina_kernels::pooling::{self, Divisor, Options};
+use ndarray::Ix3;
+use numpy::IntoPyArray;
+use pyo3::prelude::*;
+
+use crate::convert::{array, by_dtype, enter};
+
+/// An output and the indices of its numbers in the plane.
+type Maxima<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+fn divisor(count_include_pad: bool, divisor_override: Option<usize>) -> Divisor {
+    match divisor_override {
+        Some(count) => Divisor::Fixed(count),
+        None if count_include_pad => Divisor::Padded,
+        None => Divisor::Inside,
+    }
+}
+
+/// Largest number of each window and its index in the plane.
+#[pyfunction]
+#[pyo3(signature = (x, kernel, stride, padding, dilation, ceil_mode, /))]
+pub(crate) fn max_pool2d_forward<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    ceil_mode: bool,
+) -> PyResult<Maxima<'py>> {
+    by_dtype!(x, T => {
+        let x = array::<T, Ix3>("x", x)?;
+        let x = x.c_order();
+        let options = Options { kernel, stride, padding, dilation, ceil_mode };
+        let work = || pooling::max_forward(x.view(), &options);
+        let (y, indices) = enter(py, "pooling", x.len() * 4, work)?;
+        Ok((y.into_pyarray(py).into_any(), indices.into_pyarray(py).into_any()))
+    })
+}
+
+/// Gradient of the input of any maximum.
+#[pyfunction]
+#[pyo3(signature = (dy, indices, plane, /))]
+pub(crate) fn max_pool2d_backward<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    indices: &Bound<'py, PyAny>,
+    plane: [usize; 2],
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(dy, T => {
+        let (dy, indices) = (array::<T, Ix3>("dy", dy)?, array::<i32, Ix3>("indices", indices)?);
+        let (dy, indices) = (dy.c_order(), indices.c_order());
+        let work = || pooling::max_backward(dy.view(), indices.view(), plane);
+        Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
+    })
+}
+
+/// Largest number of each adaptive window and its index in the plane.
+#[pyfunction]
+#[pyo3(signature = (x, output_size, /))]
+pub(crate) fn adaptive_max_pool2d_forward<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    output_size: [usize; 2],
+) -> PyResult<Maxima<'py>> {
+    by_dtype!(x, T => {
+        let x = array::<T, Ix3>("x", x)?;
+        let x = x.c_order();
+        let work = || pooling::adaptive_max_forward(x.view(), output_size);
+        let (y, indices) = enter(py, "pooling", x.len() * 2, work)?;
+        Ok((y.into_pyarray(py).into_any(), indices.into_pyarray(py).into_any()))
+    })
+}
+
+/// Mean of each window.
+#[pyfunction]
+#[pyo3(signature = (
+    x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, /
+))]
+pub(crate) fn avg_pool2d_forward<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let x = array::<T, Ix3>("x", x)?;
+        let x = x.c_order();
+        let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
+        let divisor = divisor(count_include_pad, divisor_override);
+        let work = || pooling::avg_forward(x.view(), &options, divisor);
+        Ok(enter(py, "pooling", x.len() * 2, work)?.into_pyarray(py).into_any())
+    })
+}
+
+/// Gradient of the input of a mean over windows.
+#[pyfunction]
+#[pyo3(signature = (
+    dy, plane, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, /
+))]
+pub(crate) fn avg_pool2d_backward<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    plane: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(dy, T => {
+        let dy = array::<T, Ix3>("dy", dy)?;
+        let dy = dy.c_order();
+        let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
+        let divisor = divisor(count_include_pad, divisor_override);
+        let work = || pooling::avg_backward(dy.view(), plane, &options, divisor);
+        Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
+    })
+}
+
+/// Mean of each adaptive window.
+#[pyfunction]
+#[pyo3(signature = (x, output_size, /))]
+pub(crate) fn adaptive_avg_pool2d_forward<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    output_size: [usize; 2],
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let x = array::<T, Ix3>("x", x)?;
+        let x = x.c_order();
+        let work = || pooling::adaptive_avg_forward(x.view(), output_size);
+        Ok(enter(py, "pooling", x.len() * 2, work)?.into_pyarray(py).into_any())
+    })
+}
+
+/// Gradient of the input of a mean over adaptive windows.
+#[pyfunction]
+#[pyo3(signature = (dy, plane, /))]
+pub(crate) fn adaptive_avg_pool2d_backward<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    plane: [usize; 2],
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(dy, T => {
+        let dy = array::<T, Ix3>("dy", dy)?;
+        let dy = dy.c_order();
+        let work = || pooling::adaptive_avg_backward(dy.view(), plane);
+        Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
+    })
+}
