@@ -201,9 +201,8 @@ def act(c):
 
 
 def cross_entropy(c):
-    options = {k: v for k, v in c.spec.items()}
     weight = c.x.get("w")
-    loss = ops.cross_entropy(c.x["x"], c.x["t"], weight, **options)
+    loss = ops.cross_entropy(c.x["x"], c.x["t"], weight, **c.spec)
     c.check(loss=loss)
 
 

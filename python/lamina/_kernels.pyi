@@ -1,38 +1,37 @@
 """Stub of the extension module; checked against it by stubtest."""
 
+import os
 from collections.abc import Iterable, Sequence
 from os import PathLike
-import os
-from collections.abc import Sequence
 from typing import Any, final
 
 import numpy.typing as npt
 
 __all__ = [
-    "activation_backward",
-    "activation_forward",
-    "channel_norm_backward",
-    "channel_norm_forward",
-    "dropout_apply",
-    "embedding_backward",
-    "embedding_forward",
-    "cross_entropy_backward",
-    "cross_entropy_forward",
-    "ctc_forward",
-    "Tokenizer",
-    "attention_backward",
-    "attention_forward",
     "NGramCorpus",
     "NGramModel",
+    "Tokenizer",
+    "activation_backward",
+    "activation_forward",
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
     "adaptive_max_pool2d_forward",
+    "attention_backward",
+    "attention_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
+    "channel_norm_backward",
+    "channel_norm_forward",
     "conv2d_backward",
     "conv2d_forward",
     "conv_transpose2d_backward",
     "conv_transpose2d_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "ctc_forward",
+    "dropout_apply",
+    "embedding_backward",
+    "embedding_forward",
     "empty",
     "files_exchange",
     "gru_backward",
@@ -44,19 +43,19 @@ __all__ = [
     "linear_forward",
     "log_softmax_backward",
     "log_softmax_forward",
-    "machine_limits",
-    "lstm_backward",
-    "lstm_forward",
-    "matmul_batched",
     "loss_backward",
     "loss_forward",
-    "nll_backward",
-    "nll_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "machine_limits",
+    "matmul_batched",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "ngram_count",
     "ngram_estimate",
     "ngram_estimate_ids",
-    "max_pool2d_backward",
-    "max_pool2d_forward",
+    "nll_backward",
+    "nll_forward",
     "num_threads",
     "optimizer_adadelta",
     "optimizer_adagrad",
@@ -351,6 +350,7 @@ class Tokenizer:
     def vocab(self) -> dict[str, int]: ...
     def token_to_id(self, token: str, /) -> int | None: ...
     def id_to_token(self, id: int, /) -> str | None: ...
+
 def gru_forward(
     x: _Array, states: Sequence[_Array], weights: Sequence[_Array], batch_first: bool, /
 ) -> tuple[_Array, list[_Array], _Array, _Array]: ...
@@ -482,6 +482,7 @@ class NGramModel:
     def encode(self, text: str, finish: bool, /) -> _Array: ...
     def score(self, tokens: _Array, begin: bool, sentences: bool, /) -> tuple[_Array, _Array]: ...
     def next(self, tokens: _Array, sentences: bool, /) -> _Array: ...
+
 def set_exact(exact: bool, /) -> None: ...
 def conv2d_forward(
     x: _Array,

@@ -135,9 +135,7 @@ def _attention(torch: Any) -> Runs:
         t = [torch.from_numpy(a) for a in (q, k, v)]
         attend = torch.nn.functional.scaled_dot_product_attention
         peer = lambda: attend(*t, is_causal=True)  # noqa: E731
-    return Runs(
-        lambda: ops.scaled_dot_product_attention(q, k, v, is_causal=True), by_numpy, peer
-    )
+    return Runs(lambda: ops.scaled_dot_product_attention(q, k, v, is_causal=True), by_numpy, peer)
 
 
 def _cross_entropy(torch: Any) -> Runs:
@@ -203,7 +201,11 @@ CASES = [
         _lstm,
     ),
     Case(
-        "causal attention", "4 x 12 x 512 x 64", "attention", 2 * 4 * 12 * 512 * 512 * 64, _attention
+        "causal attention",
+        "4 x 12 x 512 x 64",
+        "attention",
+        2 * 4 * 12 * 512 * 512 * 64,
+        _attention,
     ),
     Case("softmax-cross-entropy, with gradient", "2048 x 50257", "loss", 0, _cross_entropy),
     Case("counting 3-grams", "1 M tokens, 20 k words", "ngram", 0, _count),

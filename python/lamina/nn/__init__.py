@@ -16,10 +16,10 @@ from lamina.nn.activation import (
     Softplus,
     Tanh,
 )
-from lamina.nn.dropout import Dropout, Dropout2d
-from lamina.nn.embedding import Embedding
 from lamina.nn.attention import MultiheadAttention
 from lamina.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from lamina.nn.dropout import Dropout, Dropout2d
+from lamina.nn.embedding import Embedding
 from lamina.nn.linear import Linear
 from lamina.nn.loss import (
     BCELoss,
@@ -33,39 +33,8 @@ from lamina.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from lamina.nn.module import (
-    IncompatibleKeys,
-    Module,
-    ModuleDict,
-    ModuleList,
-    Parameter,
-    Sequential,
-)
+from lamina.nn.module import IncompatibleKeys, Module, ModuleDict, ModuleList, Parameter, Sequential
 from lamina.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
-from lamina.nn.pretrained import (
-    Pretrained,
-    from_pretrained,
-    load_weights,
-    save_pretrained,
-    save_weights,
-)
-
-__all__ = [
-    "ELU",
-    "GELU",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "Dropout",
-    "Dropout2d",
-    "Embedding",
-    "GroupNorm",
-    "Hardswish",
-    "Identity",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CTCLoss",
-    "CrossEntropyLoss",
-    "HuberLoss",
 from lamina.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -75,58 +44,76 @@ from lamina.nn.pooling import (
     MaxPool1d,
     MaxPool2d,
 )
+from lamina.nn.pretrained import (
+    Pretrained,
+    from_pretrained,
+    load_weights,
+    save_pretrained,
+    save_weights,
+)
+from lamina.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from lamina.nn.shape import Flatten
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "CTCLoss",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Dropout2d",
+    "Embedding",
     "Flatten",
+    "GRUCell",
+    "GroupNorm",
+    "Hardswish",
+    "HuberLoss",
+    "Identity",
     "IncompatibleKeys",
     "InstanceNorm2d",
-    "LayerNorm",
-    "LeakyReLU",
-from lamina.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "GRUCell",
-    "IncompatibleKeys",
-    "LSTMCell",
-    "Linear",
-    "LogSoftmax",
-    "Mish",
     "KLDivLoss",
     "L1Loss",
+    "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
-    "NLLLoss",
     "MultiheadAttention",
+    "NLLLoss",
     "Parameter",
+    "Pretrained",
     "RMSNorm",
-    "ReLU",
     "RNNCell",
+    "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",
-    "SmoothL1Loss",
-    "Pretrained",
-    "Sequential",
     "from_pretrained",
     "init",
     "load_weights",

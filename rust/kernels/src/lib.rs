@@ -5,25 +5,23 @@
 //! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
 
 pub mod activation;
-pub mod dropout;
-pub mod cross_entropy;
-pub mod ctc;
 pub mod attention;
 pub mod conv;
+pub mod cross_entropy;
+pub mod ctc;
+pub mod dropout;
 pub mod element;
 pub mod embedding;
 pub mod error;
+pub mod loss;
 pub mod machine;
 pub mod matmul;
 pub mod memory;
-pub mod norm;
-pub mod loss;
-pub mod matmul;
-pub mod memory;
-pub mod optimizer;
-pub mod recurrent;
 pub mod ngram;
+pub mod norm;
+pub mod optimizer;
 pub mod pooling;
+pub mod recurrent;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -5,16 +5,16 @@ mod activation;
 mod attention;
 mod conv;
 mod convert;
-mod dropout;
-mod embedding;
-mod matmul;
-mod norm;
 mod cross_entropy;
 mod ctc;
-mod loss;
-mod optimizer;
+mod dropout;
+mod embedding;
 mod files;
+mod loss;
+mod matmul;
 mod ngram;
+mod norm;
+mod optimizer;
 mod pooling;
 mod profile;
 mod recurrent;
@@ -35,34 +35,40 @@ mod _kernels {
     #[pymodule_export]
     use crate::activation::{activation_backward, activation_forward};
     #[pymodule_export]
-    use crate::dropout::dropout_apply;
-    #[pymodule_export]
-    use crate::embedding::{embedding_backward, embedding_forward};
     use crate::attention::{
         attention_backward, attention_forward, self_attention_backward, self_attention_forward,
+    };
+    #[pymodule_export]
     use crate::conv::{
         conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward, conv2d_forward,
         set_exact,
     };
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
     use crate::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
     #[pymodule_export]
     use crate::ctc::ctc_forward;
     #[pymodule_export]
+    use crate::dropout::dropout_apply;
+    #[pymodule_export]
+    use crate::embedding::{embedding_backward, embedding_forward};
+    #[pymodule_export]
+    use crate::files::files_exchange;
+    #[pymodule_export]
     use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
+    #[pymodule_export]
+    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    #[pymodule_export]
+    use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
+    #[pymodule_export]
+    use crate::norm::{
+        channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
+    };
     #[pymodule_export]
     use crate::optimizer::{
         optimizer_adadelta, optimizer_adagrad, optimizer_adam, optimizer_adamax,
         optimizer_clip_norm, optimizer_clip_value, optimizer_nadam, optimizer_rmsprop,
         optimizer_sgd,
     };
-    #[pymodule_export]
-    use crate::norm::{
-        channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,
-    };
-    use crate::files::files_exchange;
-    use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
     #[pymodule_export]
     use crate::pooling::{
         adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,
@@ -81,7 +87,6 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::system::{empty, isa, machine_limits, num_threads, set_num_threads};
-    use crate::system::{empty, isa, num_threads, set_num_threads};
     #[pymodule_export]
     use crate::text::Tokenizer;
 
