@@ -1,5 +1,8 @@
-"""Language models behind one protocol."""
+"""Language models behind one protocol, and measures that compare them."""
 
+from lamina.lm.base import LanguageModel, Tokenizer
+from lamina.lm.evaluate import Evaluation, evaluate
+from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
-__all__ = ["NGram"]
+__all__ = ["Evaluation", "LanguageModel", "NGram", "NeuralLM", "Tokenizer", "evaluate"]
