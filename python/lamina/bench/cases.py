@@ -45,9 +45,11 @@ class Case:
 def torch_module() -> Any:
     """The torch module, or ``None`` where it is not installed."""
     try:
-        return importlib.import_module("torch")
+        module = importlib.import_module("torch")
     except ImportError:
         return None
+    # A folder that happens to be called torch imports as an empty namespace.
+    return module if hasattr(module, "nn") else None
 
 
 def _normal(*shape: int, seed: int = 0) -> Array:

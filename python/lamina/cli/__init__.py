@@ -1,1 +1,66 @@
-"""Placeholder."""
+"""The command line: ``lamina compare``, ``train``, ``generate``, ``evaluate``, ``bench``.
+
+Whatever is wrong with the input ends with one plain line and exit code 2.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import lamina
+from lamina.cli.bench import bench
+from lamina.cli.compare import compare
+from lamina.cli.evaluate import evaluate
+from lamina.cli.generate import generate
+from lamina.cli.train import train
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(lamina.__version__, prog_name="lamina")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads of the kernels.")
+def cli(threads: int | None) -> None:
+    """Deep learning and language models on an ordinary CPU."""
+    if threads is not None:
+        lamina.set_num_threads(threads)
+
+
+for command in (compare, train, generate, evaluate, bench):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with 0, 2 for bad input, or 130 after Ctrl-C."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return the exit code."""
+    try:
+        cli.main(args=arguments, prog_name="lamina", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return BAD_INPUT
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("lamina: interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, TypeError, OSError, MemoryError, FloatingPointError) as error:
+        return _fail(str(error) or type(error).__name__)
+    return 0
+
+
+def _fail(message: str) -> int:
+    click.echo(f"lamina: {' '.join(message.split())}", err=True)
+    return BAD_INPUT
