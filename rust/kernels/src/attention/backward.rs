@@ -1,10 +1,11 @@
 //! The backward pass: each tile of probabilities again, then five products with it.
 #![allow(unsafe_code)]
 
+use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::rows::{Rows, RowsMut};
-use super::tile::{Left, Skip, add_mask, copy, padded, product, transpose, visible};
+use super::tile::{Left, Skip, add_mask, copy, exp2, padded, product, transpose, visible};
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -152,9 +153,18 @@ impl<'a, T: Element> Task<'a, T> {
                     self.tile(head, tile, query..(query + QUERIES).min(t), lse);
                 }
             }
-            write(&self.dq, self.width[0], self.x.scale, dq, b, head, 0..t);
+            let scale = self.x.scale * T::of(LN_2);
+            write(&self.dq, self.width[0], scale, dq, b, head, 0..t);
         }
-        write(&self.dk, self.width[0], T::one(), &outputs.dk, b, self.kv_head, self.keys.clone());
+        write(
+            &self.dk,
+            self.width[0],
+            T::of(LN_2),
+            &outputs.dk,
+            b,
+            self.kv_head,
+            self.keys.clone(),
+        );
         write(&self.dv, self.width[1], T::one(), &outputs.dv, b, self.kv_head, self.keys.clone());
     }
 
@@ -198,7 +208,7 @@ impl<'a, T: Element> Task<'a, T> {
         );
         let p = &mut self.p[..rows * ld];
         if !matches!(self.x.mask, RowMask::None) {
-            add_mask(&self.x.mask, self.b, head, queries.start, first, count, p, ld);
+            add_mask(&self.x.mask, T::of(LOG2_E), self.b, head, queries.start, first, count, p, ld);
         }
         let (lse, delta) = (&lse[queries.clone()], &self.delta[queries.clone()]);
         let below = if diagonal { offset + 1 } else { count as isize };
@@ -258,12 +268,12 @@ vectorized! {
             p[seen..end].fill(T::zero());
             ds[seen..end].fill(T::zero());
             // A query that sees no key has `-inf`: its probabilities are zero.
-            let shift = if lse[i] == T::neg_infinity() { T::infinity() } else { lse[i] };
+            let shift = if lse[i] == T::neg_infinity() { T::infinity() } else { lse[i] * T::of(LOG2_E) };
             let (shift, delta) = (T::V::<S>::splat(shift), T::V::<S>::splat(delta[i]));
             let tiles = p[..seen].chunks_exact_mut(lanes).zip(ds[..seen].chunks_exact_mut(lanes));
             for (n, (p, ds)) in tiles.enumerate() {
                 let x = visible::<S, T>(T::V::<S>::read(p), n * lanes, length);
-                let probability = x.sub(shift).exp();
+                let probability = exp2::<S, T>(x.sub(shift));
                 probability.mul(T::V::<S>::read(ds).sub(delta)).write(ds);
                 probability.write(p);
             }

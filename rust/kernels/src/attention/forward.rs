@@ -1,10 +1,11 @@
 //! The forward pass: online softmax over tiles of keys.
 #![allow(unsafe_code)]
 
+use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::rows::RowsMut;
-use super::tile::{Left, Skip, add_mask, copy, padded, product, transpose, visible};
+use super::tile::{Left, Skip, add_mask, copy, exp2, padded, product, transpose, visible};
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -49,7 +50,7 @@ struct Task<'a, T: Element> {
     state: State<T>,
 }
 
-/// Largest score and sum of exponentials of each query of a tile.
+/// Largest score and sum of powers of each query of a tile.
 struct State<T> {
     max: [T; QUERIES],
     sum: [T; QUERIES],
@@ -130,7 +131,7 @@ impl<'a, T: Element> Task<'a, T> {
             if !matches!(self.x.mask, RowMask::None) {
                 let scores = &mut self.scores[..rows * self.keys];
                 let (mask, at) = (&self.x.mask, queries.start);
-                add_mask(mask, self.b, h, at, first, count, scores, self.keys);
+                add_mask(mask, T::of(LOG2_E), self.b, h, at, first, count, scores, self.keys);
             }
             let scores = &mut self.scores[..rows * self.keys];
             let below = if diagonal { below } else { count as isize };
@@ -181,12 +182,12 @@ vectorized! {
             let mut sum = T::V::<S>::zero();
             for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
                 let x = visible::<S, T>(T::V::<S>::read(score), n * lanes, length);
-                let p = x.sub(T::V::<S>::splat(shift)).exp();
+                let p = exp2::<S, T>(x.sub(T::V::<S>::splat(shift)));
                 sum = sum.add(p);
                 p.write(score);
             }
             if let Some(sums) = &mut sums && max != state.max[i] {
-                let factor = (state.max[i] - shift).exp();
+                let factor = (state.max[i] - shift).exp2();
                 state.sum[i] *= factor;
                 let factor = T::V::<S>::splat(factor);
                 for sum in sums[i * width..(i + 1) * width].chunks_exact_mut(lanes) {
@@ -214,7 +215,7 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         for (i, lse) in lse.iter_mut().enumerate() {
             let sum = state.sum[i];
-            *lse = state.max[i] + sum.ln();
+            *lse = state.max[i] * T::of(LN_2) + sum.ln();
             let by = if sum == T::zero() { T::zero() } else { T::one() / sum };
             // SAFETY: no other task has this query of this head.
             let y = unsafe { y.row(b, h, t + i) };

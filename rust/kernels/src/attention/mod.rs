@@ -4,6 +4,7 @@
 //! backward:  dp = dy v'    ds = p * (dp - sum(dy * y))
 //!            dq = scale * ds k    dk = scale * ds' q    dv = p' dy
 //!
+//! Scores are held in units of ln 2, for which powers of two serve instead of exponentials.
 //! Only `y` and `lse` are kept; the backward pass computes each tile of `p` again. Queries whose
 //! keys are all masked give zeros, and so do their gradients.
 //!
@@ -17,6 +18,8 @@ mod backward;
 mod forward;
 mod rows;
 mod tile;
+
+use std::f64::consts::LOG2_E;
 
 use ndarray::{Array3, Array4, ArrayView3, ArrayView4, Axis};
 
@@ -94,6 +97,7 @@ struct Problem<'a, T> {
     v: Rows<'a, T>,
     mask: RowMask<'a, T>,
     causal: bool,
+    /// Factor of the queries: `scale / ln 2`.
     scale: T,
     sizes: Sizes,
 }
@@ -159,7 +163,7 @@ fn with_rows<T: Element, R>(
         v: Rows::new(v.view()),
         mask,
         causal: x.causal,
-        scale: T::of(x.scale),
+        scale: T::of(x.scale * LOG2_E),
         sizes,
     })
 }

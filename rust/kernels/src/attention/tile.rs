@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::RowMask;
 use super::rows::Rows;
-use crate::simd::{Isa, Vector};
+use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, vectorized};
 
 /// The part of a causal product that need not be computed.
@@ -165,19 +165,24 @@ impl<T: Element> Step<T> {
     unsafe fn run<S: Isa, const M: usize, const N: usize>(self) {
         let lanes = T::V::<S>::LANES;
         let mut sum = [[T::V::<S>::zero(); N]; M];
-        let (mut a, mut b) = (self.a, self.b);
+        // One pointer for each row: adding up one pointer's steps would take longer than the sums.
+        let mut rows = [self.a; M];
+        for i in 0..M {
+            rows[i] = self.a.add(i * self.row);
+        }
+        let (mut at, mut b) = (0, self.b);
         for _ in 0..self.k {
             let mut right = [T::V::<S>::zero(); N];
             for j in 0..N {
                 right[j] = T::V::<S>::load(b.add(j * lanes));
             }
             for i in 0..M {
-                let left = T::V::<S>::splat(*a.add(i * self.row));
+                let left = T::V::<S>::splat(*rows[i].add(at));
                 for j in 0..N {
                     sum[i][j] = left.mul_add(right[j], sum[i][j]);
                 }
             }
-            a = a.add(self.step);
+            at += self.step;
             b = b.add(self.ldb);
         }
         for i in 0..M {
@@ -227,15 +232,34 @@ vectorized! {
         if tokens.is_empty() {
             return;
         }
+        let lanes = T::V::<S>::LANES;
         let count = tokens.len();
         let width = from.row(b, h, tokens.start).len();
         let to = &mut to[..width * ld];
-        for (j, t) in tokens.enumerate() {
-            for (x, to) in from.row(b, h, t).iter().zip(to.iter_mut().skip(j).step_by(ld)) {
-                *to = *x;
+        assert!(count.next_multiple_of(lanes) <= ld);
+        let (whole, blocks) = (count / lanes * lanes, width / lanes * lanes);
+        for first in (0..whole).step_by(lanes) {
+            let mut rows = [std::ptr::null(); MAX_LANES];
+            for (i, row) in rows[..lanes].iter_mut().enumerate() {
+                *row = from.row(b, h, tokens.start + first + i).as_ptr();
+            }
+            for column in (0..blocks).step_by(lanes) {
+                // SAFETY: rows hold `width` numbers, and `to` has `width` rows of `ld`.
+                unsafe {
+                    T::V::<S>::transpose(&rows, to.as_mut_ptr().add(column * ld + first), ld);
+                }
+                for row in &mut rows[..lanes] {
+                    *row = row.wrapping_add(lanes);
+                }
             }
         }
-        let end = count.next_multiple_of(T::V::<S>::LANES);
+        for (j, t) in tokens.enumerate() {
+            let done = if j < whole { blocks } else { 0 };
+            for (i, x) in from.row(b, h, t).iter().enumerate().skip(done) {
+                to[i * ld + j] = *x;
+            }
+        }
+        let end = count.next_multiple_of(lanes);
         for i in 0..width {
             to[i * ld + count..i * ld + end].fill(T::zero());
         }
@@ -243,9 +267,10 @@ vectorized! {
 }
 
 vectorized! {
-    /// Adds the mask of keys `first` to `first + keys` to the scores of queries from `t` on.
+    /// Adds the mask times `unit` of keys `first` to `first + keys` to the scores of queries from `t` on.
     pub(super) fn add_mask<S, T: Element>(
         mask: &RowMask<'_, T>,
+        unit: T,
         b: usize,
         h: usize,
         t: usize,
@@ -254,7 +279,7 @@ vectorized! {
         scores: &mut [T],
         ld: usize
     ) {
-        let lanes = T::V::<S>::LANES;
+        let (lanes, unit) = (T::V::<S>::LANES, T::V::<S>::splat(unit));
         for (i, scores) in scores.chunks_mut(ld).enumerate() {
             match mask {
                 RowMask::None => {}
@@ -267,7 +292,8 @@ vectorized! {
                 RowMask::Add(add) => {
                     let add = &add.row(b, h, t + i)[first..first + keys];
                     for (score, add) in scores.chunks_exact_mut(lanes).zip(add.chunks(lanes)) {
-                        T::V::<S>::read(score).add(T::V::<S>::read(add)).write(score);
+                        let add = T::V::<S>::read(add).mul_add(unit, T::V::<S>::read(score));
+                        add.write(score);
                     }
                 }
             }
@@ -282,10 +308,31 @@ pub(super) fn visible<S: Isa, T: Element>(x: T::V<S>, base: usize, length: usize
     if base + T::V::<S>::LANES <= length {
         return x;
     }
-    let mut columns = [T::zero(); crate::simd::MAX_LANES];
+    let mut columns = [T::zero(); MAX_LANES];
     for (column, x) in columns.iter_mut().enumerate() {
         *x = T::of(column as f64);
     }
     let below = T::V::<S>::read(&columns).lt(T::V::<S>::of(length as f64 - base as f64));
     T::V::<S>::select(below, x, T::V::<S>::splat(T::neg_infinity()))
+}
+
+/// `2^x` for `x` that is not far above zero, exactly 0 below -125; NaN for NaN.
+#[inline(always)]
+pub(super) fn exp2<S: Isa, T: Element>(x: T::V<S>) -> T::V<S> {
+    if size_of::<T>() != size_of::<f32>() {
+        return x.mul(T::V::<S>::of(std::f64::consts::LN_2)).exp();
+    }
+    let low = T::V::<S>::of(-125.0);
+    // `max` returns its second operand for a NaN, which so survives.
+    let clamped = low.max(x);
+    let n = clamped.round();
+    let r = clamped.sub(n);
+    // Fitted to `2^r - 1` on [-1/2, 1/2] with nearly equal relative errors, 2e-9 at most.
+    let mut y = T::V::<S>::of(1.535_336_38e-4);
+    for c in
+        [1.339_887_45e-3, 9.618_437_35e-3, 5.550_332_47e-2, 2.402_264_79e-1, 6.931_472_03e-1, 1.0]
+    {
+        y = y.mul_add(r, T::V::<S>::of(c));
+    }
+    T::V::<S>::select(x.lt(low), T::V::<S>::zero(), y.scale_by_power(n))
 }
