@@ -11,7 +11,7 @@ class _Line(nn.Module):
     def __init__(self, d=3):
         super().__init__()
         self.weight = nn.Parameter(np.zeros(d, np.float32))
-        self.bias = nn.Parameter(np.zeros((), np.float32))
+        self.bias = nn.Parameter(np.zeros(1, np.float32))
 
     def forward(self, x):
         return (as_tensor(x) * self.weight).sum(1) + self.bias

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamina import Tensor
+from lamina import Tensor, optim
 from lamina.data import DataLoader, TensorDataset
 from lamina.train import Callback, LambdaCallback, evaluate, fit, predict
 
@@ -123,6 +123,51 @@ def test_schedules_count_steps_or_get_the_loss(model, loader, optimizer, squares
     schedule = Plateau()
     history = fit(model, loader, loss=squares, optimizer=optimizer, schedule=schedule, epochs=2)
     assert schedule.seen == history["loss"]
+
+
+def test_clips_and_follows_the_librarys_own_schedule(model, loader, squares):
+    norms = []
+
+    class Note(Callback):
+        def on_gradients(self, _, logs):
+            norms.append(np.sqrt(sum((p.grad**2).sum() for p in model.parameters())))
+            assert logs["grad_norm"] > 0
+
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    history = fit(
+        model,
+        loader,
+        loss=squares,
+        optimizer=sgd,
+        schedule=optim.StepLR(sgd, 5),
+        clip_norm=0.5,
+        epochs=2,
+        callbacks=[Note()],
+    )
+    assert max(norms) == pytest.approx(0.5, rel=1e-4)
+    np.testing.assert_allclose(history["lr"], [0.01, 0.001])
+    plateau = optim.ReduceLROnPlateau(sgd, patience=0)
+    history = fit(
+        model,
+        loader,
+        loss=lambda o, t: squares(o, t) * 0,
+        optimizer=sgd,
+        schedule=plateau,
+        epochs=3,
+    )
+    assert history["lr"][-1] < history["lr"][0]
+
+
+def test_a_norm_that_is_not_finite_is_named(model, loader, squares):
+    def steep(output, target):
+        return squares(output, target) * 1e38
+
+    adam = optim.Adam(model.parameters())
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(FloatingPointError, match=r"step 0: the (loss|norm of the gradients) is inf"),
+    ):
+        fit(model, loader, loss=steep, optimizer=adam, clip_norm=1.0)
 
 
 def test_loss_is_a_mean_over_items(model, data, Descent, squares):

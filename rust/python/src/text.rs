@@ -28,7 +28,7 @@ use tokenizers::{
 use crate::convert::{array, enter, raise};
 
 /// Bytes of text between two looks at Ctrl-C.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 18;
 /// Bytes of text from which a piece may end.
 const PIECE: usize = 1 << 14;
 /// Simple operations that one byte of text costs, roughly.
