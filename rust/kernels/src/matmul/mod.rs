@@ -155,7 +155,8 @@ fn into_rows<T: Element>(
     fill: impl FnOnce(Target<T>),
 ) {
     let contiguous = c.ncols() <= 1 || c.strides()[1] == 1;
-    if contiguous && c.strides()[0] >= c.ncols() as isize || c.nrows() <= 1 && contiguous {
+    let apart = c.nrows() <= 1 || c.strides()[0] >= c.ncols() as isize;
+    if contiguous && apart {
         let stride = c.strides()[0].unsigned_abs();
         return fill(Target { start: c.as_mut_ptr(), stride });
     }
