@@ -34,14 +34,12 @@ class Bytes:
     def decode(self, ids):
         return bytes(ids).decode("utf-8", "replace")
 
-    def token_to_id(self, token):
-        return None
-
 
 class Unigram(LanguageModel):
     """Fixed probabilities, whatever came before."""
 
     num_parameters = 0
+    tokenizer = None
 
     def __init__(self, tokenizer, probs=None):
         self.tokenizer = tokenizer

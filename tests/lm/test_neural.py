@@ -18,9 +18,6 @@ class Characters:
     def decode(self, ids):
         return "".join(self.alphabet[i] for i in ids)
 
-    def token_to_id(self, token):
-        return None
-
 
 def widen(model, rng):
     for parameter in model.parameters():

@@ -2,7 +2,8 @@
 
 from lamina.lm.base import LanguageModel, Tokenizer
 from lamina.lm.evaluate import Evaluation, evaluate
+from lamina.lm.folder import load
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
-__all__ = ["Evaluation", "LanguageModel", "NGram", "NeuralLM", "Tokenizer", "evaluate"]
+__all__ = ["Evaluation", "LanguageModel", "NGram", "NeuralLM", "Tokenizer", "evaluate", "load"]

@@ -15,7 +15,10 @@ Ids = npt.ArrayLike
 
 
 class Tokenizer(Protocol):
-    """What a language model needs of the tokenizers in :mod:`lamina.text`."""
+    """What a language model needs of the tokenizers in :mod:`lamina.text`.
+
+    One that also has ``token_to_id`` is asked for the unknown token and the end of a text.
+    """
 
     @property
     def vocab_size(self) -> int:
@@ -27,9 +30,6 @@ class Tokenizer(Protocol):
     def decode(self, ids: Ids) -> str:
         """Text of ids ``[L]``."""
 
-    def token_to_id(self, token: str) -> int | None:
-        """Id of a token, ``None`` where there is no such token."""
-
 
 class LanguageModel(ABC):
     """Probabilities of texts, token by token.
@@ -37,12 +37,12 @@ class LanguageModel(ABC):
     A model defines :meth:`fit`, :meth:`log_probs`, :meth:`next_log_probs`, :meth:`save` and
     :meth:`load`; generation and evaluation follow from these. The chain rule holds: the last of
     ``log_probs(ids)`` is the entry ``ids[-1]`` of ``next_log_probs(ids[:-1])``.
-
-    Attributes:
-        tokenizer: turns text into ids and back.
     """
 
-    tokenizer: Tokenizer
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into ids and back."""
 
     @property
     @abstractmethod
@@ -175,8 +175,9 @@ class LanguageModel(ABC):
 
 
 def find_token(tokenizer: Tokenizer, *names: str) -> int | None:
-    """Id of the first of the names that is a token."""
-    found = (tokenizer.token_to_id(name) for name in names)
+    """Id of the first of the names that is a token, if there is one."""
+    token_to_id = getattr(tokenizer, "token_to_id", lambda _: None)
+    found = (token_to_id(name) for name in names)
     return next((token for token in found if token is not None), None)
 
 

@@ -39,7 +39,7 @@ class NeuralLM(LanguageModel):
                 f"the model, got {tokenizer.vocab_size}"
             )
         self.model = model
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.start = _start(tokenizer) if start is None else start
 
     def fit(
@@ -95,6 +95,11 @@ class NeuralLM(LanguageModel):
         if seed is not None:
             manual_seed(seed)
         length = context or self.model.context or _RECURRENT_CONTEXT
+        if self.model.context is not None and length > self.model.context:
+            raise ValueError(
+                f"NeuralLM: context: expected at most {self.model.context}, that of the model, "
+                f"got {length}"
+            )
         ids = self._training_ids("data", data)
         loader = batches(self.model, ids, batch_size, length, shuffle=True)
         in_epoch = -(-(len(ids) - 1) // (batch_size * length))
@@ -140,6 +145,11 @@ class NeuralLM(LanguageModel):
         tokenizer = text.Tokenizer.from_pretrained(folder)
         options = files.read_json(files.find_folder(folder) / nn.pretrained.GENERATION)
         return cls(model, tokenizer, start=options.get("bos_token_id"))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into ids and back."""
+        return self._tokenizer
 
     @property
     def num_parameters(self) -> int:

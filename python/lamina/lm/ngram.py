@@ -7,15 +7,13 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from lamina import _kernels
+from lamina import _kernels, text
+from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer
 
-Array = npt.NDArray[Any]
-Ids = npt.ArrayLike
 PathLike = str | os.PathLike[str]
 
 _MAX_ORDER = 20
@@ -23,20 +21,6 @@ _UNKNOWN, _BEGIN, _END = 0, 1, 2
 _SPECIAL = 3
 _DISCOUNT_FALLBACK = (0.5, 1.0, 1.5)
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
-
-
-class Tokenizer(Protocol):
-    """What the model needs of the tokenizers in :mod:`lamina.text`."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, V."""
-
-    def encode(self, text: str) -> Array:
-        """Ids ``[L]`` of ``text``."""
-
-    def decode(self, ids: Ids) -> str:
-        """Text of ids ``[L]``."""
 
 
 class TokenScore(NamedTuple):
@@ -53,7 +37,7 @@ class TokenScore(NamedTuple):
     oov: bool
 
 
-class NGram:
+class NGram(LanguageModel):
     """A back-off n-gram model with interpolated modified Kneser-Ney smoothing.
 
     With ``a`` the count of an n-gram, which below the highest order, and unless it begins a
@@ -219,12 +203,12 @@ class NGram:
     @property
     def unk_token_id(self) -> int | None:
         """The id of ``<unk>`` where tokens are words."""
-        return _UNKNOWN if self._words else getattr(self._given, "unk_token_id", None)
+        return _UNKNOWN if self._words else super().unk_token_id
 
     @property
     def eos_token_id(self) -> int | None:
         """The id of ``</s>`` where tokens are words."""
-        return _END if self._words else getattr(self._given, "eos_token_id", None)
+        return _END if self._words else super().eos_token_id
 
     def log_probs(self, text: str | Ids) -> Array:
         """Natural logarithm of the probability of each token given all before it.
@@ -398,7 +382,7 @@ class NGram:
 
         Args:
             folder: the folder.
-            tokenizer: that of the model, if it has one.
+            tokenizer: that of the model, where it is not in the folder as ``tokenizer.json``.
 
         Raises:
             ValueError: the folder holds another kind of model, or a broken one.
@@ -406,7 +390,7 @@ class NGram:
         source = Path(folder)
         config = _config(source / _CONFIG)
         if config["tokenizer"] and tokenizer is None:
-            raise ValueError(f"{source}: the model has a tokenizer, expected it as an argument")
+            tokenizer = text.Tokenizer.from_pretrained(source)
         size = None if config["tokenizer"] else config["vocab_size"]
         new = cls.load_arpa(source / _ARPA, tokenizer=tokenizer, vocab_size=size)
         new.interpolate_unigrams = config["interpolate_unigrams"]
@@ -421,12 +405,12 @@ class _Words:
         self._model = model
         self._vocabulary: list[str] | None = None
 
-    unk_token_id = _UNKNOWN
-    eos_token_id = _END
-
     @property
     def vocab_size(self) -> int:
         return len(self._model)
+
+    def token_to_id(self, token: str) -> int | None:
+        return self._model.id(token)
 
     def encode(self, text: str) -> Array:
         return self._model.encode(text, False).astype(np.int64)
