@@ -192,7 +192,7 @@ def ctc_loss(
 
     Args:
         log_probs: ``[T, N, C]`` or ``[T, C]``.
-        targets: labels ``[N, S]``, padded with anything that is a label, or one after the other.
+        targets: labels ``[N, S]``, whatever stands beyond a length, or one after the other.
         input_lengths: steps of each sequence ``[N]``.
         target_lengths: labels of each sequence ``[N]``.
         blank: the class that stands for no label.
