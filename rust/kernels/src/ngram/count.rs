@@ -1,10 +1,10 @@
 //! Counting n-grams of ids.
 
 use super::keys::{Key, Layout, with_key};
-use super::sort::{self, Sorted, Windows};
+use super::sort::{self, Sorted, Windows, written};
 use super::{Stop, check_order};
 use crate::Result;
-use crate::threads::{self, Shared};
+use crate::threads;
 
 /// Distinct n-grams in ascending order and how often each occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,25 +33,30 @@ fn unpack<K: Key>(sorted: &Sorted<K>, layout: &Layout) -> Counts {
         starts.push(starts[part] + sorted.part(part).0.len());
     }
     let total = starts[sorted.parts()];
-    let mut words = vec![0; total * order];
-    let mut counts = vec![0; total];
-    let (words_out, counts_out) = (Shared::new(&mut words), Shared::new(&mut counts));
-    threads::for_each(sorted.parts(), total * order, |part| {
-        let (keys, occurred) = sorted.part(part);
-        let range = starts[part]..starts[part + 1];
-        // SAFETY: parts do not overlap.
-        let words = unsafe { words_out.slice(range.start * order..range.end * order) };
-        // SAFETY: as above.
-        let counts = unsafe { counts_out.slice(range) };
-        for (key, words) in keys.iter().zip(words.chunks_exact_mut(order)) {
-            for (index, word) in words.iter_mut().enumerate() {
-                *word = key.word(index, layout);
-            }
-        }
-        for (&occurred, count) in occurred.iter().zip(counts) {
-            *count = i64::from(occurred);
-        }
-    });
+    let range = |part: usize| starts[part]..starts[part + 1];
+    // SAFETY: parts do not overlap, and together they are all there is.
+    let words = unsafe {
+        written(total * order, |out| {
+            threads::for_each(sorted.parts(), total * order, |part| {
+                let words = out.slice(range(part).start * order..range(part).end * order);
+                for (key, words) in sorted.part(part).0.iter().zip(words.chunks_exact_mut(order)) {
+                    for (index, word) in words.iter_mut().enumerate() {
+                        word.write(key.word(index, layout));
+                    }
+                }
+            });
+        })
+    };
+    // SAFETY: as above.
+    let counts = unsafe {
+        written(total, |out| {
+            threads::for_each(sorted.parts(), total, |part| {
+                for (&times, count) in sorted.part(part).1.iter().zip(out.slice(range(part))) {
+                    count.write(i64::from(times));
+                }
+            });
+        })
+    };
     Counts { order, words, counts }
 }
 

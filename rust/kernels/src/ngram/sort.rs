@@ -5,6 +5,7 @@
 //! result follows from the text alone, whatever the number of threads.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::keys::{Key, Layout};
@@ -14,10 +15,14 @@ use crate::{Error, Result};
 
 /// Tokens dealt by one task.
 const BLOCK: usize = 1 << 15;
-/// N-grams that a part should have.
-const PART: usize = 1 << 13;
-/// Parts at most.
+/// N-grams that a part should have, at least where there are enough of them.
+const PART: usize = 1 << 15;
+/// Parts that there should be in a text that is not long.
+const FEW_PARTS: usize = 32;
+/// About the most parts there are.
 const MAX_PARTS: usize = 1 << 10;
+/// Of this many tokens one is looked at to choose the parts.
+const SAMPLE: usize = 8;
 /// N-grams sorted between two looks at whether to stop.
 const BETWEEN_CHECKS: usize = 1 << 20;
 
@@ -39,8 +44,8 @@ impl Windows {
 /// Distinct n-grams in ascending order, part by part.
 pub(super) struct Sorted<K> {
     keys: Vec<K>,
-    counts: Vec<u32>,
-    parts: Vec<Range<usize>>,
+    /// Where the keys of each part begin, and how often each of them occurs.
+    parts: Vec<(usize, Vec<u32>)>,
 }
 
 impl<K> Sorted<K> {
@@ -50,8 +55,8 @@ impl<K> Sorted<K> {
 
     /// The distinct n-grams of a part and how often each occurs.
     pub(super) fn part(&self, part: usize) -> (&[K], &[u32]) {
-        let range = self.parts[part].clone();
-        (&self.keys[range.clone()], &self.counts[range])
+        let (start, counts) = &self.parts[part];
+        (&self.keys[*start..*start + counts.len()], counts)
     }
 }
 
@@ -92,35 +97,40 @@ pub(super) fn sorted<K: Key>(
         Windows::Sentences => tokens.len(),
     };
     if starts == 0 {
-        return Ok(Sorted { keys: Vec::new(), counts: Vec::new(), parts: Vec::new() });
+        return Ok(Sorted { keys: Vec::new(), parts: Vec::new() });
     }
     check(stop)?;
-    let deal = Deal::new(&tokens[..starts]);
-    let mut keys = unfilled(starts);
-    let out = Shared::new(&mut keys);
+    let deal = Deal::new(&tokens[..starts], layout.largest - windows.offset());
     let blocks = starts.div_ceil(BLOCK);
-    threads::for_each(blocks, starts * 4, |block| {
+    let offset = windows.offset();
+    let cut = windows == Windows::Sentences;
+    let deal_block = |block: usize, out: &Shared<MaybeUninit<K>>| {
         let range = block_range(block, starts);
         let mut next = deal.starts[block].clone();
         let mut key = K::default();
         let warm_up = (range.end + layout.order - 1).min(tokens.len());
-        for at in (range.start..warm_up).rev() {
-            let word = tokens[at];
-            key = key.push_front(word + windows.offset(), layout);
-            if at < range.end {
-                let slot = &mut next[deal.part_of(word)];
-                // SAFETY: `deal` gives each n-gram a place of its own.
-                unsafe { out.slice(*slot as usize..*slot as usize + 1)[0] = key };
-                *slot += 1;
-            }
-            if windows == Windows::Sentences && word == BEGIN {
-                key = K::default();
-            }
+        let mut extend = |word: u32| {
+            let extended = key.push_front(word + offset, layout);
+            // Nothing before a sentence goes on into it.
+            key = if cut && word == BEGIN { K::default() } else { extended };
+            extended
+        };
+        for &word in tokens[range.end..warm_up].iter().rev() {
+            extend(word);
         }
-    });
-
-    let mut counts: Vec<u32> = unfilled(starts);
-    let (keys_out, counts_out) = (Shared::new(&mut keys), Shared::new(&mut counts));
+        for &word in tokens[range].iter().rev() {
+            let slot = &mut next[deal.part_of(word)];
+            let place = *slot as usize;
+            *slot += 1;
+            // SAFETY: `deal` gives each n-gram a place of its own.
+            unsafe { out.slice(place..place + 1)[0].write(extend(word)) };
+        }
+    };
+    // SAFETY: there are as many places as n-grams, and each n-gram takes one of its own.
+    let mut keys: Vec<K> = unsafe {
+        written(starts, |out| threads::for_each(blocks, starts * 4, |b| deal_block(b, &out)))
+    };
+    let keys_out = Shared::new(&mut keys);
     let mut parts = Vec::with_capacity(deal.parts.len());
     let mut first = 0;
     while first < deal.parts.len() {
@@ -134,31 +144,11 @@ pub(super) fn sorted<K: Key>(
             let range = deal.parts[first + task].clone();
             // SAFETY: parts do not overlap.
             let keys = unsafe { keys_out.slice(range.clone()) };
-            // SAFETY: as above.
-            let counts = unsafe { counts_out.slice(range.clone()) };
-            keys.sort_unstable();
-            range.start..range.start + merge_equal(keys, counts)
+            (range.start, K::sort_and_count(keys))
         }));
         first = end;
     }
-    Ok(Sorted { keys, counts, parts })
-}
-
-/// Moves the distinct keys to the front and writes how often each occurred; how many there are.
-fn merge_equal<K: Key>(keys: &mut [K], counts: &mut [u32]) -> usize {
-    let Some(&first) = keys.first() else { return 0 };
-    let (mut last, mut distinct, mut since) = (first, 0, 0);
-    for at in 1..keys.len() {
-        let key = keys[at];
-        if key != last {
-            counts[distinct] = (at - since) as u32;
-            distinct += 1;
-            keys[distinct] = key;
-            (last, since) = (key, at);
-        }
-    }
-    counts[distinct] = (keys.len() - since) as u32;
-    distinct + 1
+    Ok(Sorted { keys, parts })
 }
 
 /// Where each block puts its n-grams of each part.
@@ -170,37 +160,41 @@ struct Deal {
 }
 
 impl Deal {
-    fn new(tokens: &[u32]) -> Self {
+    fn new(tokens: &[u32], largest: u32) -> Self {
         const BUCKET_BITS: u32 = 18;
         let blocks = tokens.len().div_ceil(BLOCK);
-        let largest = tokens.iter().copied().max().unwrap_or(0);
         let shift = (32 - largest.leading_zeros()).saturating_sub(BUCKET_BITS);
-        let mut sizes = vec![0u32; (largest >> shift) as usize + 1];
-        for &word in tokens {
-            sizes[(word >> shift) as usize] += 1;
+        // A sample is enough to make parts of about equal size.
+        let mut sizes = vec![0; (largest >> shift) as usize + 1];
+        for &word in tokens.iter().step_by(SAMPLE) {
+            sizes[(word >> shift) as usize] += SAMPLE;
         }
-        let wanted = PART.max(tokens.len() / MAX_PARTS);
+        let wanted = PART.min(tokens.len() / FEW_PARTS).max(tokens.len() / MAX_PARTS);
         let mut part_of = vec![0u16; sizes.len()];
-        let mut parts = Vec::new();
-        let (mut start, mut end) = (0, 0);
+        let (mut parts, mut size_of_part) = (1, 0);
         for (bucket, &size) in sizes.iter().enumerate() {
             // A bucket that would make the part too large begins the next one.
-            if end > start && end - start + size as usize > wanted {
-                parts.push(start..end);
-                start = end;
+            if size_of_part > 0 && size_of_part + size > wanted {
+                parts += 1;
+                size_of_part = 0;
             }
-            part_of[bucket] = parts.len() as u16;
-            end += size as usize;
+            part_of[bucket] = parts as u16 - 1;
+            size_of_part += size;
         }
-        parts.push(start..end);
-        let mut deal = Self { shift, part_of, parts, starts: Vec::new() };
+        let mut deal = Self { shift, part_of, parts: Vec::new(), starts: Vec::new() };
         let histograms = threads::map(blocks, tokens.len(), |block| {
-            let mut histogram = vec![0u32; deal.parts.len()];
+            let mut histogram = vec![0u32; parts];
             for &word in &tokens[block_range(block, tokens.len())] {
                 histogram[deal.part_of(word)] += 1;
             }
             histogram
         });
+        let mut end = 0;
+        for part in 0..parts {
+            let size: u32 = histograms.iter().map(|histogram| histogram[part]).sum();
+            deal.parts.push(end..end + size as usize);
+            end += size as usize;
+        }
         let mut next: Vec<u32> = deal.parts.iter().map(|part| part.start as u32).collect();
         for histogram in histograms {
             deal.starts.push(next.clone());
@@ -217,7 +211,17 @@ impl Deal {
     }
 }
 
-/// `len` values that the caller writes before it reads them.
-fn unfilled<T: Copy + Default>(len: usize) -> Vec<T> {
-    vec![T::default(); len]
+/// `len` values, all of which `write` writes.
+///
+/// # Safety
+/// `write` does write all of them.
+pub(super) unsafe fn written<T: Copy>(
+    len: usize,
+    write: impl FnOnce(Shared<MaybeUninit<T>>),
+) -> Vec<T> {
+    let mut values = Vec::with_capacity(len);
+    write(Shared::new(&mut values.spare_capacity_mut()[..len]));
+    // SAFETY: the capacity is at least `len`, and the caller vouches for the values.
+    unsafe { values.set_len(len) };
+    values
 }
