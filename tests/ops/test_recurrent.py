@@ -49,7 +49,7 @@ def layers_numpy(op, x, h0, c0, params, biases, layers, directions):
 
 def make(rng, op, n, length, d, h, layers=1, directions=1, biases=True, dtype=np.float64):
     def normal(*shape):
-        return (rng.standard_normal(shape) * 0.5).astype(dtype)
+        return (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(dtype)
 
     params = []
     for layer in range(layers):

@@ -233,7 +233,7 @@ fn over_states<T: Element>(
     outputs: ArrayView2<'_, T>,
     mut product: ArrayViewMut2<'_, T>,
 ) -> Result<()> {
-    if sizes.l == 1 {
+    if sizes.l == 1 || sizes.n == 0 {
         product.fill(T::zero());
         return Ok(());
     }
