@@ -3,7 +3,7 @@
 
 use ndarray::{Array1, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, aview1, azip, s};
 
-use super::tile::{self, Tile};
+use super::tile::{self, Ahead, Tile};
 use super::{Cell, Cut, Forward, Part, Sizes, Unit, WeightGradients, Weights, step_cost};
 use crate::memory::{Scratch, unfilled_array};
 use crate::simd::Vector;
@@ -233,7 +233,7 @@ fn over_states<T: Element>(
     outputs: ArrayView2<'_, T>,
     mut product: ArrayViewMut2<'_, T>,
 ) -> Result<()> {
-    if sizes.l == 1 {
+    if sizes.l == 1 || sizes.n == 0 {
         product.fill(T::zero());
         return Ok(());
     }
@@ -266,6 +266,44 @@ fn bias_gradients<T: Element, C: Cell>(
     (ih, hh)
 }
 
+/// Asks for what a row of units reads and writes.
+#[inline(always)]
+fn expect<T: Element, C: Cell>(
+    step: &Step<'_, T>,
+    dir: usize,
+    y_row: usize,
+    earlier: Option<usize>,
+    unit: usize,
+    ahead: &mut Ahead,
+) {
+    let Sizes { h, dirs, .. } = step.sizes;
+    let row = dir * step.sizes.rows() + y_row;
+    for g in 0..C::GATES {
+        let at = (row * C::GATES + g) * h + unit;
+        if C::KEEPS_GATES {
+            ahead.add(&step.gates[at..]);
+        }
+        // SAFETY: the task that asks alone touches these units of these rows.
+        ahead.add(unsafe { step.slopes.slice(at..at + 1) });
+    }
+    let out = (y_row * dirs + dir) * h + unit;
+    if C::KEEPS_EXTRA {
+        ahead.add(&step.extra[row * h + unit..]);
+    } else {
+        ahead.add(&step.y[out..]);
+    }
+    match earlier {
+        Some(earlier) if C::HAS_CELL => {
+            ahead.add(&step.extra[(dir * step.sizes.rows() + earlier) * h + unit..]);
+        }
+        Some(earlier) if C::KEEPS_GATES => ahead.add(&step.y[(earlier * dirs + dir) * h + unit..]),
+        _ => {}
+    }
+    if let Some(dy) = step.dy {
+        ahead.add(&dy[out..]);
+    }
+}
+
 vectorized! {
     fn retreat<S, T: Element, C: Cell>(step: &Step<'_, T>, part: Part) {
         let Sizes { n, h, dirs, .. } = step.sizes;
@@ -276,16 +314,28 @@ vectorized! {
         let (first_row, apart) = step.sizes.row(step.sizes.time(part.dir, step.index));
         let earlier = step.index.checked_sub(1).map(|s| step.sizes.row(step.sizes.time(part.dir, s)).0);
         let mut tile = Tile::new();
+        let mut ahead = Ahead::new();
         let count = part.end - part.first;
         let tiles = count.div_ceil(tile::most_rows(lanes, 2));
         for index in 0..tiles {
             let first = part.first + tile::share(count, index, tiles);
             let end = part.first + tile::share(count, index + 1, tiles);
             if let Source::Packed(packed) = step.source {
+                ahead.clear();
+                for i in first..end {
+                    for spread in 0..2 {
+                        let unit = (part.panel * 2 + spread) * lanes;
+                        if unit < h {
+                            let earlier = earlier.map(|first| first + i * apart);
+                            let y_row = first_row + i * apart;
+                            expect::<T, C>(step, part.dir, y_row, earlier, unit, &mut ahead);
+                        }
+                    }
+                }
                 let size = wide * 2 * lanes;
                 let panel = &packed[part.dir][part.panel * size..][..size];
                 let a = &after[first * stride..end * stride];
-                tile::product::<T::V<S>, 2>(end - first, wide, a, stride, panel, &mut tile);
+                tile::product::<T::V<S>, 2>(end - first, wide, a, stride, panel, &ahead, &mut tile);
             }
             for i in first..end {
                 let y_row = first_row + i * apart;

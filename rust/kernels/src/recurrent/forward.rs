@@ -3,7 +3,7 @@
 
 use ndarray::{Array3, ArrayView3, Axis, s};
 
-use super::tile::{self, Tile};
+use super::tile::{self, Ahead, Tile};
 use super::{Cell, Cut, Part, Sizes, Weights, step_cost};
 use crate::memory::{Scratch, unfilled_array};
 use crate::simd::Vector;
@@ -152,16 +152,29 @@ vectorized! {
         let bias = &step.bias[part.dir * 2 * wide..][..2 * wide];
         let (first_row, apart) = step.sizes.row(step.sizes.time(part.dir, step.index));
         let mut tile = Tile::new();
+        let mut ahead = Ahead::new();
         let count = part.end - part.first;
         let tiles = count.div_ceil(tile::most_rows(lanes, vectors));
         for index in 0..tiles {
             let first = part.first + tile::share(count, index, tiles);
             let end = part.first + tile::share(count, index + 1, tiles);
             if let Source::Packed(packed) = step.source {
+                ahead.clear();
+                for i in first..end {
+                    let row = part.dir * step.sizes.rows() + first_row + i * apart;
+                    for at in 0..vectors {
+                        let unit = first_unit + at % C::SPREAD * lanes;
+                        if unit < h {
+                            let at = row * wide + at / C::SPREAD * h + unit;
+                            // SAFETY: this task alone touches these units of these rows.
+                            ahead.add(unsafe { step.gates.slice(at..at + 1) });
+                        }
+                    }
+                }
                 let size = h * vectors * lanes;
                 let panel = &packed[part.dir][part.panel * size..][..size];
                 let a = &before[first * stride..end * stride];
-                C::product::<T::V<S>>(end - first, h, a, stride, panel, &mut tile);
+                C::product::<T::V<S>>(end - first, h, a, stride, panel, &ahead, &mut tile);
             }
             for i in first..end {
                 let row = part.dir * step.sizes.rows() + first_row + i * apart;

@@ -8,7 +8,7 @@
 //!
 //! Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014.
 
-use super::tile::{Tile, product};
+use super::tile::{Ahead, Tile, product};
 use super::{Cell, Done, Slopes, Unit};
 use crate::simd::Vector;
 
@@ -33,9 +33,10 @@ impl Cell for Gru {
         a: &[V::Elem],
         stride: usize,
         b: &[V::Elem],
+        ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     ) {
-        product::<V, 3>(rows, depth, a, stride, b, tile);
+        product::<V, 3>(rows, depth, a, stride, b, ahead, tile);
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@
 //!
 //! Reference: Hochreiter & Schmidhuber, Long Short-Term Memory, 1997; Gers et al., 2000.
 
-use super::tile::{Tile, product};
+use super::tile::{Ahead, Tile, product};
 use super::{Cell, Done, Slopes, Unit};
 use crate::simd::Vector;
 
@@ -33,9 +33,10 @@ impl Cell for Lstm {
         a: &[V::Elem],
         stride: usize,
         b: &[V::Elem],
+        ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     ) {
-        product::<V, 4>(rows, depth, a, stride, b, tile);
+        product::<V, 4>(rows, depth, a, stride, b, ahead, tile);
     }
 
     #[inline(always)]

@@ -26,7 +26,7 @@ pub use rnn::Rnn;
 
 use crate::simd::Vector;
 use crate::{Element, Error, Result, check_shape};
-use tile::Tile;
+use tile::{Ahead, Tile};
 
 /// Weights of one direction.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +76,7 @@ pub trait Cell: Copy + Send + Sync + 'static {
         a: &[V::Elem],
         stride: usize,
         b: &[V::Elem],
+        ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     );
 

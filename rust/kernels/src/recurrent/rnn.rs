@@ -5,7 +5,7 @@
 //!
 //! Reference: Elman, Finding Structure in Time, 1990.
 
-use super::tile::{Tile, product};
+use super::tile::{Ahead, Tile, product};
 use super::{Cell, Done, Slopes, Unit};
 use crate::simd::Vector;
 
@@ -30,9 +30,10 @@ impl<const RELU: bool> Cell for Rnn<RELU> {
         a: &[V::Elem],
         stride: usize,
         b: &[V::Elem],
+        ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     ) {
-        product::<V, 2>(rows, depth, a, stride, b, tile);
+        product::<V, 2>(rows, depth, a, stride, b, ahead, tile);
     }
 
     #[inline(always)]

@@ -11,6 +11,9 @@ use crate::{Element, threads, vectorized};
 const MANY: usize = 24;
 const FEW: usize = 12;
 
+/// Most cache lines asked for ahead.
+const LINES: usize = 12 * MANY;
+
 /// Sums of one product, row after row.
 #[repr(align(64))]
 #[derive(Debug)]
@@ -20,6 +23,45 @@ impl<T: Element> Tile<T> {
     pub(super) fn new() -> Self {
         Self([T::zero(); MANY * MAX_LANES])
     }
+}
+
+/// Cache lines that the cell's equations will need after a product, asked for while it runs.
+#[derive(Debug)]
+pub struct Ahead {
+    lines: [*const u8; LINES],
+    count: usize,
+}
+
+impl Ahead {
+    pub(super) fn new() -> Self {
+        Self { lines: [std::ptr::null(); LINES], count: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// The line in which `numbers` begin.
+    #[inline(always)]
+    pub(super) fn add<T>(&mut self, numbers: &[T]) {
+        if self.count < LINES {
+            self.lines[self.count] = numbers.as_ptr().cast();
+            self.count += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 vectorized! {
@@ -48,27 +90,29 @@ pub(super) fn product<V: Vector, const N: usize>(
     a: &[V::Elem],
     stride: usize,
     b: &[V::Elem],
+    ahead: &Ahead,
     tile: &mut Tile<V::Elem>,
 ) {
     assert!(rows >= 1 && depth <= stride && (rows - 1) * stride + depth <= a.len());
     assert!(depth * N * V::LANES <= b.len());
     let (a, b, tile) = (a.as_ptr(), b.as_ptr(), &mut tile.0);
+    let ahead = &ahead.lines[..ahead.count];
     let most = most_rows(V::LANES, N);
     // SAFETY: both operands are as long as asserted, and `most` rows fit in the tile.
     unsafe {
         match rows {
-            1 => sums::<V, 1, N>(depth, a, stride, b, tile),
-            2 => sums::<V, 2, N>(depth, a, stride, b, tile),
-            3 => sums::<V, 3, N>(depth, a, stride, b, tile),
-            4 if most >= 4 => sums::<V, 4, N>(depth, a, stride, b, tile),
-            5 if most >= 5 => sums::<V, 5, N>(depth, a, stride, b, tile),
-            6 if most >= 6 => sums::<V, 6, N>(depth, a, stride, b, tile),
-            7 if most >= 7 => sums::<V, 7, N>(depth, a, stride, b, tile),
-            8 if most >= 8 => sums::<V, 8, N>(depth, a, stride, b, tile),
-            9 if most >= 9 => sums::<V, 9, N>(depth, a, stride, b, tile),
-            10 if most >= 10 => sums::<V, 10, N>(depth, a, stride, b, tile),
-            11 if most >= 11 => sums::<V, 11, N>(depth, a, stride, b, tile),
-            12 if most >= 12 => sums::<V, 12, N>(depth, a, stride, b, tile),
+            1 => sums::<V, 1, N>(depth, a, stride, b, ahead, tile),
+            2 => sums::<V, 2, N>(depth, a, stride, b, ahead, tile),
+            3 => sums::<V, 3, N>(depth, a, stride, b, ahead, tile),
+            4 if most >= 4 => sums::<V, 4, N>(depth, a, stride, b, ahead, tile),
+            5 if most >= 5 => sums::<V, 5, N>(depth, a, stride, b, ahead, tile),
+            6 if most >= 6 => sums::<V, 6, N>(depth, a, stride, b, ahead, tile),
+            7 if most >= 7 => sums::<V, 7, N>(depth, a, stride, b, ahead, tile),
+            8 if most >= 8 => sums::<V, 8, N>(depth, a, stride, b, ahead, tile),
+            9 if most >= 9 => sums::<V, 9, N>(depth, a, stride, b, ahead, tile),
+            10 if most >= 10 => sums::<V, 10, N>(depth, a, stride, b, ahead, tile),
+            11 if most >= 11 => sums::<V, 11, N>(depth, a, stride, b, ahead, tile),
+            12 if most >= 12 => sums::<V, 12, N>(depth, a, stride, b, ahead, tile),
             _ => unreachable!("a tile has at most {most} rows"),
         }
     }
@@ -83,31 +127,34 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     a: *const V::Elem,
     stride: usize,
     b: *const V::Elem,
+    ahead: &[*const u8],
     tile: &mut [V::Elem],
 ) {
-    let mut even = [[V::zero(); N]; M];
-    let mut from = 0;
-    if M * N < 8 {
-        // Too few sums to hide the latency of their additions: twice as many.
-        let mut odd = [[V::zero(); N]; M];
-        while from + 2 <= depth {
-            add::<V, M, N>(from, a, stride, b, &mut even);
-            add::<V, M, N>(from + 1, a, stride, b, &mut odd);
-            from += 2;
+    let mut sums = [[V::zero(); N]; M];
+    // A product with few sums cannot hide the latency of their additions: twice as many.
+    let mut more = [[V::zero(); N]; M];
+    let mut k = 0;
+    for (index, line) in ahead.iter().chain([&std::ptr::null()]).enumerate() {
+        let end = share(depth, index + 1, ahead.len() + 1);
+        if !line.is_null() {
+            prefetch(*line);
         }
-        for i in 0..M {
-            for j in 0..N {
-                even[i][j] = even[i][j].add(odd[i][j]);
+        if M * N < 8 {
+            while k + 2 <= end {
+                add::<V, M, N>(k, a, stride, b, &mut sums);
+                add::<V, M, N>(k + 1, a, stride, b, &mut more);
+                k += 2;
             }
         }
-    }
-    while from < depth {
-        add::<V, M, N>(from, a, stride, b, &mut even);
-        from += 1;
+        while k < end {
+            add::<V, M, N>(k, a, stride, b, &mut sums);
+            k += 1;
+        }
     }
     for i in 0..M {
         for j in 0..N {
-            even[i][j].store(tile.as_mut_ptr().add((i * N + j) * V::LANES));
+            let sum = if M * N < 8 { sums[i][j].add(more[i][j]) } else { sums[i][j] };
+            sum.store(tile.as_mut_ptr().add((i * N + j) * V::LANES));
         }
     }
 }
