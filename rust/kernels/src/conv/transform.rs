@@ -213,8 +213,12 @@ vectorized! {
                     let from = from.as_ptr().add(first + pixel);
                     let block = read_transposed::<S, T>(from, plane, rows, columns);
                     let to = to.as_mut_ptr().add(pixel * width + channel);
-                    for i in 0..lanes {
-                        if i < columns {
+                    if columns == lanes {
+                        for i in 0..lanes {
+                            block[i].store(to.add(i * width));
+                        }
+                    } else {
+                        for i in 0..columns {
                             block[i].store(to.add(i * width));
                         }
                     }
@@ -250,10 +254,12 @@ vectorized! {
                     let from = from.as_ptr().add(pixel * width + channel);
                     let block = read_transposed::<S, T>(from, width, rows, lanes);
                     let to = to.at(first).add(channel * plane + pixel);
-                    for i in 0..lanes {
-                        if i < columns && rows == lanes {
+                    if columns == lanes && rows == lanes {
+                        for i in 0..lanes {
                             block[i].store(to.add(i * plane));
-                        } else if i < columns {
+                        }
+                    } else {
+                        for i in 0..columns {
                             block[i].store_first(to.add(i * plane), rows);
                         }
                     }

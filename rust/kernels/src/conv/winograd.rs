@@ -6,7 +6,7 @@
 //! products over tiles. Work goes by rows of tiles, in blocks whose points stay in cache.
 
 use super::product::{Left, product};
-use super::transform::{self, Channels, Kernels, OUT, POINTS, Points, SIDE, TAPS};
+use super::transform::{self, Channels, Kernels, OUT, POINTS, Points, SIDE, TAPS, to_planes};
 use super::{Shape, is_exact};
 use crate::memory::Scratch;
 use crate::threads::Shared;
@@ -187,9 +187,10 @@ fn convolve<T: Element>(
         let points = Points { rows: rows.len() * grid.width, width: inputs.width };
         let mut v = Scratch::new(points.len(1));
         let shared = Shared::new(&mut v);
-        threads::for_each(rows.len(), cost / 8, |i| {
-            let row = rows.start + i;
-            images.input(grid, row..row + 1, rows.start, &shared, points);
+        let piece = if held == step { rows.len() } else { piece_len(rows.len()) };
+        threads::for_each(rows.len().div_ceil(piece), cost / 8, |i| {
+            let piece = rows.start + i * piece..(rows.start + (i + 1) * piece).min(rows.end);
+            images.input(grid, piece, rows.start, &shared, points);
         });
         let parts = rows.len().div_ceil(step);
         threads::for_each(parts * outputs.panels, cost, |task| {
@@ -218,14 +219,25 @@ fn convolve<T: Element>(
                 let (n, top) = (row / grid.height, row % grid.height * OUT);
                 let plane = out[0] * out[1];
                 let first = (n * outputs.count + panel * outputs.width) * plane;
-                for (i, pixels) in pixels.chunks_exact(line).enumerate().take(out[0] - top) {
-                    let first = first + (top + i) * out[1];
-                    let count = outputs.within(panel);
-                    transform::to_planes(pixels, outputs.width, count, out[1], &y, first, plane);
+                let (lines, count) = (OUT.min(out[0] - top), outputs.within(panel));
+                let first = first + top * out[1];
+                if out[1] == grid.width * OUT {
+                    let pixels_in = lines * out[1];
+                    to_planes(&pixels, outputs.width, count, pixels_in, &y, first, plane);
+                    continue;
+                }
+                for (i, pixels) in pixels.chunks_exact(line).enumerate().take(lines) {
+                    let first = first + i * out[1];
+                    to_planes(pixels, outputs.width, count, out[1], &y, first, plane);
                 }
             }
         });
     });
+}
+
+/// Rows of a piece where threads share `rows` rows: in long pieces fewer lines are read twice.
+fn piece_len(rows: usize) -> usize {
+    (rows / FEW_BLOCKS).clamp(1, 4)
 }
 
 /// Points of all kernels.
@@ -269,10 +281,11 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
         let input_points = Points { rows: tiles, width: inputs.width };
         let gradient_points = Points { rows: tiles, width: outputs.width };
         let (to_v, to_d) = (Shared::new(&mut v), Shared::new(&mut d));
-        threads::for_each(rows.len(), cost / 4, |i| {
-            let row = rows.start + i..rows.start + i + 1;
-            images.input(grid, row.clone(), rows.start, &to_v, input_points);
-            gradients.gradient(grid, row, rows.start, &to_d, gradient_points);
+        let piece = piece_len(rows.len());
+        threads::for_each(rows.len().div_ceil(piece), cost / 4, |i| {
+            let piece = rows.start + i * piece..(rows.start + (i + 1) * piece).min(rows.end);
+            images.input(grid, piece.clone(), rows.start, &to_v, input_points);
+            gradients.gradient(grid, piece, rows.start, &to_d, gradient_points);
         });
         threads::for_each(POINTS * outputs.panels, cost, |task| {
             let (point, panel) = (task / outputs.panels, task % outputs.panels);
