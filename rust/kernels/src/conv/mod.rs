@@ -9,6 +9,9 @@
 //! ([`im2col`]) times the weight.
 
 mod im2col;
+mod product;
+mod transform;
+mod winograd;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -353,6 +356,10 @@ fn run_forward<T: Element>(
     if y.is_empty() {
         return Ok(());
     }
+    if winograd::suits::<T>(shape) {
+        winograd::forward(shape, x, weight, bias, y);
+        return Ok(());
+    }
     im2col::forward(shape, x, weight, bias, y)
 }
 
@@ -361,12 +368,20 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         dx.fill(T::zero());
         return Ok(());
     }
+    if winograd::suits::<T>(shape) {
+        winograd::data_gradient(shape, dy, weight, dx);
+        return Ok(());
+    }
     im2col::data_gradient(shape, dy, weight, dx)
 }
 
 fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -> Result<()> {
     if dweight.is_empty() || dy.is_empty() {
         dweight.fill(T::zero());
+        return Ok(());
+    }
+    if winograd::suits::<T>(shape) {
+        winograd::weight_gradient(shape, dy, x, dweight);
         return Ok(());
     }
     im2col::weight_gradient(shape, dy, x, dweight)

@@ -89,6 +89,16 @@ fn matches_the_definition() {
 }
 
 #[test]
+fn winograd_matches_the_definition() {
+    let padded = |pad| options([1, 1], pad, [1, 1]);
+    check([2, 16, 9, 10], [16, 16, 3, 3], &padded([[1, 1]; 2]), 4e-6);
+    check([1, 17, 20, 13], [33, 17, 3, 3], &padded([[0, 2], [2, 0]]), 4e-6);
+    check([3, 70, 14, 14], [100, 70, 3, 3], &padded([[0, 0]; 2]), 4e-6);
+    check([1, 24, 6, 50], [130, 24, 3, 3], &padded([[1, 5], [2, 7]]), 4e-6);
+    check([8, 20, 30, 22], [16, 20, 3, 3], &padded([[1, 1]; 2]), 4e-6);
+}
+
+#[test]
 fn bad_input_is_refused() {
     let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
     let (x, w) = (noise([1, 2, 4, 4], 1), noise([3, 2, 5, 3], 2));

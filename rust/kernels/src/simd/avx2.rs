@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Isa, Lanes, Vector, math};
+use super::{Isa, Lanes, MAX_LANES, Vector, math};
 
 /// AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
@@ -176,6 +176,31 @@ impl Vector for F32x8 {
                 _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
             let quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_max_ss(quarter, _mm_shuffle_ps::<1>(quarter, quarter)))
+        }
+    }
+    #[inline(always)]
+    fn transpose(block: &mut [Self; MAX_LANES]) {
+        let mut quads = [Self::splat(0.0); 8];
+        for i in [0, 4] {
+            // SAFETY: see above.
+            unsafe {
+                let low = _mm256_unpacklo_ps(block[i].0, block[i + 1].0);
+                let high = _mm256_unpackhi_ps(block[i].0, block[i + 1].0);
+                let next_low = _mm256_unpacklo_ps(block[i + 2].0, block[i + 3].0);
+                let next_high = _mm256_unpackhi_ps(block[i + 2].0, block[i + 3].0);
+                quads[i] = Self(_mm256_shuffle_ps::<0x44>(low, next_low));
+                quads[i + 1] = Self(_mm256_shuffle_ps::<0xEE>(low, next_low));
+                quads[i + 2] = Self(_mm256_shuffle_ps::<0x44>(high, next_high));
+                quads[i + 3] = Self(_mm256_shuffle_ps::<0xEE>(high, next_high));
+            }
+        }
+        for i in 0..4 {
+            // SAFETY: see above.
+            unsafe {
+                let (a, b) = (quads[i].0, quads[i + 4].0);
+                block[i] = Self(_mm256_permute2f128_ps::<0x20>(a, b));
+                block[i + 4] = Self(_mm256_permute2f128_ps::<0x31>(a, b));
+            }
         }
     }
     #[inline(always)]

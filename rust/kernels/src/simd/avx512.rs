@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Isa, Lanes, Vector, math};
+use super::{Isa, Lanes, MAX_LANES, Vector, math};
 
 /// AVX-512 F, BW, DQ, VL.
 #[derive(Debug, Clone, Copy)]
@@ -160,6 +160,7 @@ impl Vector for F32x16 {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
     #[inline(always)]
+<<<<<<< HEAD
     unsafe fn transpose(rows: &[*const f32; 16], target: *mut f32, step: usize) {
         let zero = _mm512_setzero_ps();
         let (mut pairs, mut fours) = ([zero; 16], [zero; 16]);
@@ -186,6 +187,36 @@ impl Vector for F32x16 {
                 let high = _mm512_shuffle_f32x4::<0xdd>(left, right);
                 _mm512_storeu_ps(target.add(first * step), low);
                 _mm512_storeu_ps(target.add((first + 8) * step), high);
+=======
+    fn transpose(block: &mut [Self; MAX_LANES]) {
+        let mut quads = [Self::splat(0.0); MAX_LANES];
+        for i in (0..16).step_by(4) {
+            // SAFETY: see above.
+            unsafe {
+                let low = _mm512_unpacklo_ps(block[i].0, block[i + 1].0);
+                let high = _mm512_unpackhi_ps(block[i].0, block[i + 1].0);
+                let next_low = _mm512_unpacklo_ps(block[i + 2].0, block[i + 3].0);
+                let next_high = _mm512_unpackhi_ps(block[i + 2].0, block[i + 3].0);
+                quads[i] = Self(_mm512_shuffle_ps::<0x44>(low, next_low));
+                quads[i + 1] = Self(_mm512_shuffle_ps::<0xEE>(low, next_low));
+                quads[i + 2] = Self(_mm512_shuffle_ps::<0x44>(high, next_high));
+                quads[i + 3] = Self(_mm512_shuffle_ps::<0xEE>(high, next_high));
+            }
+        }
+        for i in 0..4 {
+            // SAFETY: see above.
+            unsafe {
+                let [a, b] = [quads[i].0, quads[i + 4].0];
+                let [c, d] = [quads[i + 8].0, quads[i + 12].0];
+                let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+                let next_low = _mm512_shuffle_f32x4::<0x44>(c, d);
+                let high = _mm512_shuffle_f32x4::<0xEE>(a, b);
+                let next_high = _mm512_shuffle_f32x4::<0xEE>(c, d);
+                block[i] = Self(_mm512_shuffle_f32x4::<0x88>(low, next_low));
+                block[i + 4] = Self(_mm512_shuffle_f32x4::<0xDD>(low, next_low));
+                block[i + 8] = Self(_mm512_shuffle_f32x4::<0x88>(high, next_high));
+                block[i + 12] = Self(_mm512_shuffle_f32x4::<0xDD>(high, next_high));
+>>>>>>> conv
             }
         }
     }

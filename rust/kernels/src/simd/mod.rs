@@ -106,6 +106,22 @@ pub trait Vector: Copy {
     /// Largest lane.
     fn max_lane(self) -> Self::Elem;
 
+    /// Transposes the block whose rows are the first `LANES` vectors; the others are left alone.
+    #[inline(always)]
+    fn transpose(block: &mut [Self; MAX_LANES]) {
+        let mut rows = [[Self::Elem::default(); MAX_LANES]; MAX_LANES];
+        for (row, vector) in rows.iter_mut().zip(block.iter()).take(Self::LANES) {
+            vector.write(row);
+        }
+        for (i, vector) in block.iter_mut().enumerate().take(Self::LANES) {
+            let mut column = [Self::Elem::default(); MAX_LANES];
+            for (to, row) in column.iter_mut().zip(&rows) {
+                *to = row[i];
+            }
+            *vector = Self::read(&column);
+        }
+    }
+
     /// `e^x`; 0 below the smallest normal result, infinity above the range, NaN for NaN.
     fn exp(self) -> Self;
     /// Natural logarithm; `-inf` at 0, NaN below.
