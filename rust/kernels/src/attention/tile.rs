@@ -239,17 +239,15 @@ vectorized! {
         assert!(count.next_multiple_of(lanes) <= ld);
         let (whole, blocks) = (count / lanes * lanes, width / lanes * lanes);
         for first in (0..whole).step_by(lanes) {
-            let mut rows = [std::ptr::null(); MAX_LANES];
-            for (i, row) in rows[..lanes].iter_mut().enumerate() {
-                *row = from.row(b, h, tokens.start + first + i).as_ptr();
-            }
             for column in (0..blocks).step_by(lanes) {
-                // SAFETY: rows hold `width` numbers, and `to` has `width` rows of `ld`.
-                unsafe {
-                    T::V::<S>::transpose(&rows, to.as_mut_ptr().add(column * ld + first), ld);
+                let mut block = [T::V::<S>::zero(); MAX_LANES];
+                for (i, vector) in block[..lanes].iter_mut().enumerate() {
+                    let row = from.row(b, h, tokens.start + first + i);
+                    *vector = T::V::<S>::read(&row[column..]);
                 }
-                for row in &mut rows[..lanes] {
-                    *row = row.wrapping_add(lanes);
+                T::V::<S>::transpose(&mut block);
+                for (i, vector) in block[..lanes].iter().enumerate() {
+                    vector.write(&mut to[(column + i) * ld + first..][..lanes]);
                 }
             }
         }

@@ -160,34 +160,6 @@ impl Vector for F32x16 {
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
     #[inline(always)]
-<<<<<<< HEAD
-    unsafe fn transpose(rows: &[*const f32; 16], target: *mut f32, step: usize) {
-        let zero = _mm512_setzero_ps();
-        let (mut pairs, mut fours) = ([zero; 16], [zero; 16]);
-        for i in (0..16).step_by(2) {
-            let (a, b) = (_mm512_loadu_ps(rows[i]), _mm512_loadu_ps(rows[i + 1]));
-            pairs[i] = _mm512_unpacklo_ps(a, b);
-            pairs[i + 1] = _mm512_unpackhi_ps(a, b);
-        }
-        // Quarter l of `fours[4 g + c]` is column 4 l + c of rows 4 g to 4 g + 3.
-        for g in (0..16).step_by(4) {
-            for i in 0..2 {
-                let a = _mm512_castps_pd(pairs[g + i]);
-                let b = _mm512_castps_pd(pairs[g + i + 2]);
-                fours[g + 2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                fours[g + 2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-            }
-        }
-        for c in 0..4 {
-            let (a, b, d, e) = (fours[c], fours[4 + c], fours[8 + c], fours[12 + c]);
-            let even = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(d, e));
-            let odd = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(d, e));
-            for (first, (left, right)) in [(c, even), (4 + c, odd)] {
-                let low = _mm512_shuffle_f32x4::<0x88>(left, right);
-                let high = _mm512_shuffle_f32x4::<0xdd>(left, right);
-                _mm512_storeu_ps(target.add(first * step), low);
-                _mm512_storeu_ps(target.add((first + 8) * step), high);
-=======
     fn transpose(block: &mut [Self; MAX_LANES]) {
         let mut quads = [Self::splat(0.0); MAX_LANES];
         for i in (0..16).step_by(4) {
@@ -216,7 +188,6 @@ impl Vector for F32x16 {
                 block[i + 4] = Self(_mm512_shuffle_f32x4::<0xDD>(low, next_low));
                 block[i + 8] = Self(_mm512_shuffle_f32x4::<0x88>(high, next_high));
                 block[i + 12] = Self(_mm512_shuffle_f32x4::<0xDD>(high, next_high));
->>>>>>> conv
             }
         }
     }

@@ -181,24 +181,6 @@ pub trait Vector: Copy {
         }
     }
 
-    /// Writes the transpose of the first `LANES` numbers of as many rows, its rows `step` apart.
-    ///
-    /// # Safety
-    /// That many numbers are readable at each of the first `LANES` of `rows`, and writable at
-    /// every `step`-th place from `target` on.
-    #[inline(always)]
-    unsafe fn transpose(
-        rows: &[*const Self::Elem; MAX_LANES],
-        target: *mut Self::Elem,
-        step: usize,
-    ) {
-        for (i, row) in rows[..Self::LANES].iter().enumerate() {
-            for j in 0..Self::LANES {
-                *target.add(j * step + i) = *row.add(j);
-            }
-        }
-    }
-
     /// Zero in every lane.
     #[inline(always)]
     fn zero() -> Self {
