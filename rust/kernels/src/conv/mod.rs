@@ -338,7 +338,7 @@ pub fn transposed_backward<T: Element>(
     Ok(grads)
 }
 
-fn flat<'a, T, S: ndarray::Data<Elem = T>>(x: &'a ndarray::ArrayBase<S, ndarray::Ix4>) -> &'a [T] {
+fn flat<T, S: ndarray::Data<Elem = T>>(x: &ndarray::ArrayBase<S, ndarray::Ix4>) -> &[T] {
     x.as_slice().expect("standard layout")
 }
 

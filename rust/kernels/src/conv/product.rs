@@ -32,7 +32,7 @@ vectorized! {
     ) {
         let depth = b.len() / width;
         assert!(depth > 0 && b.len() == depth * width && c.len() == a.rows * width);
-        assert!(width % T::V::<S>::LANES == 0);
+        assert!(width.is_multiple_of(T::V::<S>::LANES));
         assert!((a.rows - 1) * a.row_stride + (depth - 1) * a.step_stride < a.start.len());
         let mut start = 0;
         while start < depth {

@@ -202,7 +202,7 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         assert!((channels - 1) * plane + pixels <= from.len());
-        assert!(width >= channels && width % lanes == 0 && pixels * width <= to.len());
+        assert!(width >= channels && width.is_multiple_of(lanes) && pixels * width <= to.len());
         for channel in (0..width).step_by(lanes) {
             let rows = lanes.min(channels.saturating_sub(channel));
             let first = channel.min(channels - 1) * plane;
@@ -241,7 +241,7 @@ vectorized! {
         plane: usize,
     ) {
         let lanes = T::V::<S>::LANES;
-        assert!(channels > 0 && channels <= width && width % lanes == 0);
+        assert!(channels > 0 && channels <= width && width.is_multiple_of(lanes));
         assert!(pixels * width <= from.len());
         let _end = to.at(first + (channels - 1) * plane + pixels);
         for channel in (0..channels).step_by(lanes) {
@@ -374,7 +374,7 @@ vectorized! {
     ) {
         let (lanes, width) = (T::V::<S>::LANES, points.width);
         let line = tiles * OUT * width;
-        assert!(row + tiles <= points.rows && from.len() == points.len(1) && width % lanes == 0);
+        assert!(row + tiles <= points.rows && from.len() == points.len(1) && width.is_multiple_of(lanes));
         assert!(bias.len() == width && pixels.len() == OUT * line);
         for tile in 0..tiles {
             for lane in (0..width).step_by(lanes) {
