@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lamina._kernels import isa, num_threads, set_num_threads
+from lamina.precision import set_precision
 from lamina.profiler import profile
 from lamina.random import manual_seed
 from lamina.tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -14,6 +15,7 @@ from lamina.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
     from lamina import (
+        bench,
         compare,
         data,
         generation,
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = frozenset(
     {
+        "bench",
         "compare",
         "data",
         "generation",
@@ -48,6 +51,7 @@ _SUBPACKAGES = frozenset(
 __all__ = [
     "Tensor",
     "as_tensor",
+    "bench",
     "compare",
     "data",
     "enable_grad",
@@ -65,6 +69,7 @@ __all__ = [
     "profile",
     "set_grad_enabled",
     "set_num_threads",
+    "set_precision",
     "testing",
     "text",
     "train",
