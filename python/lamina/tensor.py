@@ -242,7 +242,7 @@ class Tensor:
         return Tensor.record(
             _apply(np.add, self.data, other.data),
             (self, other),
-            lambda dy: (_unbroadcast(dy, a), _unbroadcast(dy, b)),
+            lambda dy: (sum_to(dy, a), sum_to(dy, b)),
         )
 
     def __sub__(self, other: "Operand") -> "Tensor":
@@ -251,7 +251,7 @@ class Tensor:
         return Tensor.record(
             _apply(np.subtract, self.data, other.data),
             (self, other),
-            lambda dy: (_unbroadcast(dy, a), _unbroadcast(-dy, b)),
+            lambda dy: (sum_to(dy, a), sum_to(-dy, b)),
         )
 
     def __mul__(self, other: "Operand") -> "Tensor":
@@ -262,8 +262,8 @@ class Tensor:
             _apply(np.multiply, a, b),
             (self, other),
             lambda dy: (
-                _unbroadcast(_apply(np.multiply, dy, b), a.shape) if needs[0] else None,
-                _unbroadcast(_apply(np.multiply, dy, a), b.shape) if needs[1] else None,
+                sum_to(_apply(np.multiply, dy, b), a.shape) if needs[0] else None,
+                sum_to(_apply(np.multiply, dy, a), b.shape) if needs[1] else None,
             ),
         )
 
@@ -276,8 +276,8 @@ class Tensor:
             y,
             (self, other),
             lambda dy: (
-                _unbroadcast(dy / b, a.shape) if needs[0] else None,
-                _unbroadcast(-dy * y / b, b.shape) if needs[1] else None,
+                sum_to(dy / b, a.shape) if needs[0] else None,
+                sum_to(-dy * y / b, b.shape) if needs[1] else None,
             ),
         )
 
@@ -292,10 +292,10 @@ class Tensor:
             if needs[0]:
                 # A power of zero has derivative zero, also where the base is zero.
                 slope = np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1)))
-                da = _unbroadcast((dy * slope).astype(a.dtype), a.shape)
+                da = sum_to((dy * slope).astype(a.dtype), a.shape)
             if needs[1]:
                 log = np.log(np.where(a > 0, a, 1))
-                db = _unbroadcast(dy * y * log, b.shape)
+                db = sum_to(dy * y * log, b.shape)
             return da, db
 
         return Tensor.record(y, (self, other), vjp)
@@ -499,7 +499,7 @@ class Tensor:
         target = tuple(k if n == -1 else n for n, k in zip(wanted, kept, strict=True))
         before = self.data.shape
         y = np.broadcast_to(self.data, target)
-        return Tensor.record(y, (self,), lambda dy: (_unbroadcast(dy, before),))
+        return Tensor.record(y, (self,), lambda dy: (sum_to(dy, before),))
 
     def __getitem__(self, index: "Index | Tensor") -> "Tensor":
         key = _index_key(index)
@@ -582,7 +582,7 @@ def _is_basic(key: Any) -> bool:
     return all(p is None or isinstance(p, int | np.integer | slice | EllipsisType) for p in parts)
 
 
-def _unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+def sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     """Sum of ``dy`` over the axes that broadcasting added or stretched."""
     if dy.shape == shape:
         return dy

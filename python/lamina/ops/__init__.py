@@ -25,6 +25,7 @@ from lamina.ops.attention import attention_weights, scaled_dot_product_attention
 from lamina.ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from lamina.ops.dropout import dropout, dropout2d
 from lamina.ops.embedding import embedding
+from lamina.ops.join import cat, chunk, maximum, minimum, split, stack, where
 from lamina.ops.linear import linear, matmul
 from lamina.ops.loss import (
     binary_cross_entropy,
@@ -70,7 +71,9 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cat",
     "celu",
+    "chunk",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
@@ -104,6 +107,8 @@ __all__ = [
     "matmul",
     "max_pool1d",
     "max_pool2d",
+    "maximum",
+    "minimum",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -123,5 +128,8 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "split",
+    "stack",
     "tanh",
+    "where",
 ]

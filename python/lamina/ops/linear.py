@@ -4,7 +4,7 @@ import numpy as np
 
 from lamina import _kernels
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
 
 
 def matmul(input: Operand, other: Operand) -> Tensor:
@@ -35,8 +35,8 @@ def matmul(input: Operand, other: Operand) -> Tensor:
 
     def vjp(dy: Array) -> Gradients:
         dy = np.asarray(dy).reshape(shape)
-        da = _sum_to(_product(dy, right.swapaxes(-1, -2)), left.shape) if needs[0] else None
-        db = _sum_to(_product(left.swapaxes(-1, -2), dy), right.shape) if needs[1] else None
+        da = sum_to(_product(dy, right.swapaxes(-1, -2)), left.shape) if needs[0] else None
+        db = sum_to(_product(left.swapaxes(-1, -2), dy), right.shape) if needs[1] else None
         return (
             None if da is None else da.reshape(a.shape),
             None if db is None else db.reshape(b.shape),
@@ -71,14 +71,6 @@ def _stack(x: Array, batch: tuple[int, ...]) -> Array:
     if x.ndim == 2:
         return np.broadcast_to(x, (count, *x.shape))
     return np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(count, *x.shape[-2:])
-
-
-def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
-    added = dy.ndim - len(shape)
-    axes = tuple(range(added)) + tuple(
-        added + i for i, n in enumerate(shape) if n == 1 and dy.shape[added + i] != 1
-    )
-    return dy.sum(axis=axes).reshape(shape) if axes else dy
 
 
 def linear(

@@ -10,21 +10,21 @@ _Forward = Callable[[Array], Array]
 _Backward = Callable[[Array, Array], Array]
 
 
-def softmax(x: Operand, dim: int = -1) -> Tensor:
-    """``exp(x)`` divided by its sum over the axis ``dim``."""
-    return _over_axis(x, dim, _kernels.softmax_forward, _kernels.softmax_backward)
+def softmax(input: Operand, dim: int = -1) -> Tensor:
+    """``exp(input)`` divided by its sum over the axis ``dim``."""
+    return _over_axis(input, dim, _kernels.softmax_forward, _kernels.softmax_backward)
 
 
-def log_softmax(x: Operand, dim: int = -1) -> Tensor:
+def log_softmax(input: Operand, dim: int = -1) -> Tensor:
     """Natural logarithm of :func:`softmax`, without its loss of small numbers."""
-    return _over_axis(x, dim, _kernels.log_softmax_forward, _kernels.log_softmax_backward)
+    return _over_axis(input, dim, _kernels.log_softmax_forward, _kernels.log_softmax_backward)
 
 
 def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> Tensor:
     x = as_tensor(x)
     data = x.data
     if data.ndim == 0:
-        raise ValueError("softmax: x: expected at least 1 axis, got none")
+        raise ValueError("softmax: input: expected at least 1 axis, got none")
     if not -data.ndim <= dim < data.ndim:
         raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
     moved = data.swapaxes(dim, -1)
