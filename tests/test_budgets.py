@@ -1,0 +1,48 @@
+"""What an installation may weigh, as far as it shows without building one (`benches/budgets.py` does)."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import lamina
+
+ROOT = Path(lamina.__file__).parent
+WHEEL = 15 * 1024**2
+
+
+def test_the_package_packs_into_its_budget(tmp_path):
+    with zipfile.ZipFile(tmp_path / "wheel.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in ROOT.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, path.relative_to(ROOT))
+    assert (tmp_path / "wheel.zip").stat().st_size <= WHEEL
+
+
+def loaded_by(statement):
+    code = f"import sys, json; import numpy; before = set(sys.modules); {statement}; "
+    code += "print(json.dumps(sorted(set(sys.modules) - before)))"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(out.stdout)
+
+
+def test_importing_lamina_loads_only_tensors():
+    loaded = loaded_by("import lamina")
+    own = {name for name in loaded if name.startswith("lamina")}
+    assert own <= {
+        "lamina",
+        "lamina._kernels",
+        "lamina.precision",
+        "lamina.profiler",
+        "lamina.random",
+        "lamina.tape",
+        "lamina.tensor",
+    }
+    others = {name.split(".")[0] for name in loaded}
+    assert not others & {"rich", "click", "safetensors", "matplotlib", "jinja2"}
+
+
+def test_training_needs_neither_plots_nor_templates():
+    loaded = loaded_by("import lamina.compare, lamina.train, lamina.lm, lamina.cli")
+    assert not {name.split(".")[0] for name in loaded} & {"matplotlib", "jinja2", "torch"}
