@@ -8,8 +8,8 @@ use ndarray::ArrayView2;
 
 use super::Mat;
 use crate::memory::Scratch;
-use crate::simd::{Level, isa};
-use crate::{Element, threads};
+use crate::simd::{Isa, Level, MAX_LANES, Vector, isa};
+use crate::{Element, threads, vectorized};
 
 /// Height and width of a tile, the vector that the width is a multiple of, and the rows of the
 /// right matrix in a block, of which a panel stays in the nearest caches.
@@ -110,29 +110,8 @@ unsafe fn pack_steps<T: Element>(
     width: usize,
     out: &mut [T],
 ) {
-    if b.column_stride == 1 {
-        for (k, out) in out.chunks_exact_mut(width).enumerate() {
-            let source = std::slice::from_raw_parts(b.at(row + k, column), count);
-            out[..count].copy_from_slice(source);
-            out[count..].fill(T::zero());
-        }
-        return;
-    }
-    // Columns are read in squares, so that lines of the source and of the copy stay in the cache.
-    const SQUARE: usize = 16;
-    if count < width {
-        out.fill(T::zero());
-    }
-    for k in (0..depth).step_by(SQUARE) {
-        let steps = SQUARE.min(depth - k);
-        for j in 0..count {
-            let mut source = b.at(row + k, column + j);
-            for i in 0..steps {
-                out[(k + i) * width + j] = *source;
-                source = source.wrapping_offset(b.row_stride);
-            }
-        }
-    }
+    let start = b.at(row, column);
+    lines(start, b.row_stride, b.column_stride, depth, count, width, out);
 }
 
 /// Copies `rows` rows from `row` on and `depth` columns from `column` on as panels of balanced
@@ -151,24 +130,78 @@ pub(super) unsafe fn pack_left<T: Element>(
 ) {
     for (first, height) in balanced(rows, tile_rows) {
         let out = &mut out[first * depth..][..height * depth];
-        if a.row_stride == 1 {
-            for (k, out) in out.chunks_exact_mut(height).enumerate() {
-                let source = a.at(row + first, column + k);
-                out.copy_from_slice(std::slice::from_raw_parts(source, height));
-            }
-        } else {
-            const SQUARE: usize = 16;
-            for k in (0..depth).step_by(SQUARE) {
-                let steps = SQUARE.min(depth - k);
-                for i in 0..height {
-                    let mut source = a.at(row + first + i, column + k);
-                    let out = &mut out[k * height + i..];
-                    for step in 0..steps {
-                        out[step * height] = *source;
-                        source = source.wrapping_offset(a.column_stride);
+        let start = a.at(row + first, column);
+        lines(start, a.column_stride, a.row_stride, depth, height, height, out);
+    }
+}
+
+vectorized! {
+    /// `depth` lines of `width` numbers: number `i` of line `k` is the one at `k` steps and `i`
+    /// places from `source` for `i < count`, and zero beyond.
+    fn lines<S, T: Element>(
+        source: *const T,
+        step: isize,
+        place: isize,
+        depth: usize,
+        count: usize,
+        width: usize,
+        out: &mut [T],
+    ) {
+        assert!(out.len() >= depth * width && count <= width);
+        let lanes = T::V::<S>::LANES;
+        let out = out.as_mut_ptr();
+        for i in (0..width).step_by(lanes) {
+            let (wide, real) = (lanes.min(width - i), lanes.min(count.saturating_sub(i)));
+            // SAFETY: the caller's numbers are readable, and `out` has `depth` lines of `width`.
+            unsafe {
+                let column = source.wrapping_offset(i as isize * place);
+                if place == 1 {
+                    for k in 0..depth {
+                        let from = column.wrapping_offset(k as isize * step);
+                        let line = T::V::<S>::load_first(from, real);
+                        line.store_first(out.add(k * width + i), wide);
+                    }
+                } else if step == 1 {
+                    transposed::<S, T>(column, place, depth, real, width, out.add(i), wide);
+                } else {
+                    for k in 0..depth {
+                        let from = column.wrapping_offset(k as isize * step);
+                        for j in 0..wide {
+                            let at = from.wrapping_offset(j as isize * place);
+                            *out.add(k * width + i + j) = if j < real { *at } else { T::zero() };
+                        }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Writes lines of `wide` numbers, `width` apart, each the numbers at one step from `real` rows
+/// that lie `place` apart, read in squares that are turned in registers.
+///
+/// # Safety
+/// The rows hold `depth` numbers each, and there is room for `depth` lines.
+#[inline(always)]
+unsafe fn transposed<S: Isa, T: Element>(
+    source: *const T,
+    place: isize,
+    depth: usize,
+    real: usize,
+    width: usize,
+    out: *mut T,
+    wide: usize,
+) {
+    let lanes = T::V::<S>::LANES;
+    for k in (0..depth).step_by(lanes) {
+        let steps = lanes.min(depth - k);
+        let mut block = [T::V::<S>::zero(); MAX_LANES];
+        for (j, row) in block[..real].iter_mut().enumerate() {
+            *row = T::V::<S>::load_first(source.wrapping_offset(j as isize * place).add(k), steps);
+        }
+        T::V::<S>::transpose(&mut block);
+        for (j, line) in block[..steps].iter().enumerate() {
+            line.store_first(out.add((k + j) * width), wide);
         }
     }
 }
@@ -183,8 +216,6 @@ pub(super) fn balanced(rows: usize, most: usize) -> impl Iterator<Item = (usize,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Isa, Vector};
-    use crate::vectorized;
 
     #[test]
     fn panels_are_balanced_and_cover_all_rows() {
