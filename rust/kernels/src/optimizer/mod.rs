@@ -18,6 +18,8 @@ use crate::{Element, Error, Result, check_shape, threads, vectorized};
 const PIECE: usize = 16_384;
 /// No method keeps more arrays for a parameter.
 const MAX_STATES: usize = 3;
+/// How many numbers ahead of the work memory is asked for.
+const AHEAD: usize = 256;
 
 /// One parameter with its gradient and state, flat and of one length.
 #[derive(Debug)]
@@ -259,16 +261,41 @@ vectorized! {
         grad: &[T],
         state: [&mut [T]; MAX_STATES],
     ) {
-        for start in (0..param.len()).step_by(T::V::<S>::LANES) {
+        let len = param.len();
+        assert!(grad.len() == len && state[..R::STATES].iter().all(|s| s.len() == len));
+        let lanes = T::V::<S>::LANES;
+        let (p, g) = (param.as_mut_ptr(), grad.as_ptr());
+        let state = state.map(|s| s.as_mut_ptr());
+        for start in (0..len).step_by(lanes) {
+            let count = lanes.min(len - start);
             let mut s = [T::V::<S>::zero(); MAX_STATES];
-            for k in 0..R::STATES {
-                s[k] = T::V::<S>::read(&state[k][start..]);
-            }
-            let p = T::V::<S>::read(&param[start..]);
-            let p = rule.update(p, T::V::<S>::read(&grad[start..]), &mut s);
-            p.write(&mut param[start..]);
-            for k in 0..R::STATES {
-                s[k].write(&mut state[k][start..]);
+            // SAFETY: all arrays in use have `len` numbers, and `count` of them follow `start`.
+            #[allow(unsafe_code)]
+            unsafe {
+                let (p, g) = (p.add(start), g.add(start));
+                if count == lanes {
+                    // The arrays are more streams than the hardware follows by itself.
+                    T::V::<S>::prefetch(p.wrapping_add(AHEAD));
+                    T::V::<S>::prefetch(g.wrapping_add(AHEAD));
+                    for k in 0..R::STATES {
+                        let at = state[k].add(start);
+                        T::V::<S>::prefetch(at.wrapping_add(AHEAD));
+                        s[k] = T::V::<S>::load(at);
+                    }
+                    rule.update(T::V::<S>::load(p), T::V::<S>::load(g), &mut s).store(p);
+                    for k in 0..R::STATES {
+                        s[k].store(state[k].add(start));
+                    }
+                } else {
+                    for k in 0..R::STATES {
+                        s[k] = T::V::<S>::load_first(state[k].add(start), count);
+                    }
+                    let (x, dx) = (T::V::<S>::load_first(p, count), T::V::<S>::load_first(g, count));
+                    rule.update(x, dx, &mut s).store_first(p, count);
+                    for k in 0..R::STATES {
+                        s[k].store_first(state[k].add(start), count);
+                    }
+                }
             }
         }
     }
