@@ -1,7 +1,7 @@
 //! Large products: blocks of the operands sized for the caches, tiles sized for the registers.
 
 use super::epilogue::Epilogue;
-use super::micro::packed_tile;
+use super::micro::{Panels, tile_of};
 use super::pack::{Packed, balanced, pack_left};
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
@@ -13,6 +13,10 @@ const HEIGHT: usize = 336;
 
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
+
+/// Columns of the product up to which rows of the left matrix are read where they lie: packing
+/// them would not pay.
+const READ_IN_PLACE: usize = 768;
 
 /// Blocks of rows from which on tasks take whole rows and pack their own part of the left matrix.
 const MANY_BLOCKS: usize = 8;
@@ -58,6 +62,9 @@ pub(super) fn multiply_packed<T: Element>(
     let cost = work(a.rows, b.columns(), a.columns);
     let job = Job { a, b, c, accumulate, epilogue };
     let most = b.shape().depth;
+    if a.column_stride == 1 && b.columns() <= READ_IN_PLACE {
+        return job.in_place(cost);
+    }
     if blocks.len() >= MANY_BLOCKS {
         threads::for_each(blocks.len(), cost, |task| {
             let (row, rows) = blocks[task];
@@ -67,7 +74,7 @@ pub(super) fn multiply_packed<T: Element>(
                 // SAFETY: the block lies inside the matrix, and no other task has its rows.
                 unsafe {
                     pack_left(&a, row, rows, step, depth, b.shape().rows, &mut left);
-                    job.block(row, rows, step, 0, b.columns(), &left);
+                    job.block(row, rows, step, 0, b.columns(), Left::Packed(left.as_ptr()));
                 }
             }
         });
@@ -101,8 +108,9 @@ pub(super) fn multiply_packed<T: Element>(
         for step in (0..a.columns).step_by(most) {
             let depth = most.min(a.columns - step);
             let start = row * a.columns + rows * step;
+            let left = Left::Packed(left[start..start + rows * depth].as_ptr());
             // SAFETY: no other task has these rows and columns.
-            unsafe { job.block(row, rows, step, from, to, &left[start..start + rows * depth]) };
+            unsafe { job.block(row, rows, step, from, to, left) };
         }
     });
 }
@@ -134,12 +142,42 @@ struct Job<'a, T: Element> {
     epilogue: &'a Epilogue<'a, T>,
 }
 
+/// Part of the left matrix: packed panels, or rows where they lie.
+#[derive(Clone, Copy)]
+enum Left<T> {
+    Packed(*const T),
+    Rows(*const T, isize),
+}
+
 impl<T: Element> Job<'_, T> {
+    /// The product with the rows of the left matrix read where they lie.
+    fn in_place(&self, cost: usize) {
+        const ROWS: usize = 4;
+        let tile = self.b.shape();
+        let blocks: Vec<_> = balanced(self.a.rows, ROWS * tile.rows).collect();
+        let panels = self.b.columns().div_ceil(tile.columns);
+        let groups: Vec<_> = balanced(panels, panels.div_ceil(MANY_BLOCKS.div_ceil(blocks.len())))
+            .map(|(first, count)| {
+                (first * tile.columns, ((first + count) * tile.columns).min(self.b.columns()))
+            })
+            .collect();
+        threads::for_each(blocks.len() * groups.len(), cost, |task| {
+            let (row, rows) = blocks[task % blocks.len()];
+            let (from, to) = groups[task / blocks.len()];
+            for step in (0..self.a.columns).step_by(tile.depth) {
+                let left = Left::Rows(self.a.at(row, step), self.a.row_stride);
+                // SAFETY: no other task has these rows and columns.
+                unsafe { self.block(row, rows, step, from, to, left) };
+            }
+        });
+    }
+
     /// Adds the steps from `step` on, one block deep, to `rows` rows from `row` on and the columns
     /// `from` to `to`, of which `from` begins a panel.
     ///
     /// # Safety
-    /// Nothing else reads or writes these rows and columns of the target meanwhile.
+    /// `left` holds these rows and steps; nothing else reads or writes these rows and columns of
+    /// the target meanwhile.
     unsafe fn block(
         &self,
         row: usize,
@@ -147,7 +185,7 @@ impl<T: Element> Job<'_, T> {
         step: usize,
         from: usize,
         to: usize,
-        left: &[T],
+        left: Left<T>,
     ) {
         let accumulate = self.accumulate || step > 0;
         let last = step + self.b.shape().depth >= self.a.columns;
@@ -156,8 +194,8 @@ impl<T: Element> Job<'_, T> {
             let (right, width) = self.b.panel(step, column);
             let count = columns.min(to - column);
             let depth = right.len() / width;
-            let c = Target { start: self.c.at(row, column), ..self.c };
-            panel(rows, depth, left, right, width, c.start, c.stride, count, accumulate);
+            let c = self.c.at(row, column);
+            panel(rows, depth, left, right.as_ptr(), width, c, self.c.stride, count, accumulate);
             if last {
                 self.epilogue.finish(self.c, row, rows, column, count);
             }
@@ -166,12 +204,13 @@ impl<T: Element> Job<'_, T> {
 }
 
 vectorized! {
-    /// Tiles down one right panel.
+    /// Tiles down one right panel of `depth` steps of `width` numbers, to `rows` rows of `columns`
+    /// numbers at `c`. The pointers hold what these numbers say.
     fn panel<S, T: Element>(
         rows: usize,
         depth: usize,
-        left: &[T],
-        right: &[T],
+        left: Left<T>,
+        right: *const T,
         width: usize,
         c: *mut T,
         stride: usize,
@@ -179,19 +218,18 @@ vectorized! {
         accumulate: bool,
     ) {
         for (first, height) in balanced(rows, T::V::<S>::TILE_ROWS) {
-            let a = left[first * depth..][..height * depth].as_ptr();
-            // SAFETY: the panels are `depth` steps of `height` and `width` numbers, and `c` has
-            // `rows` rows of `columns`.
+            let (a, a_row, a_step) = match left {
+                Left::Packed(a) => (a.wrapping_add(first * depth), 1, height as isize),
+                Left::Rows(a, stride) => (a.wrapping_offset(first as isize * stride), stride, 1),
+            };
+            let p = Panels { k: depth, a, a_row, a_step, b: right, b_step: width as isize };
+            // SAFETY: see above.
             unsafe {
                 let c = c.add(first * stride);
                 if width > T::V::<S>::LANES {
-                    packed_tile::<T::V<S>, 2>(
-                        height, depth, a, right.as_ptr(), c, stride, columns, accumulate,
-                    );
+                    tile_of::<T::V<S>, 2>(height, p, c, stride, columns, accumulate);
                 } else {
-                    packed_tile::<T::V<S>, 1>(
-                        height, depth, a, right.as_ptr(), c, stride, columns, accumulate,
-                    );
+                    tile_of::<T::V<S>, 1>(height, p, c, stride, columns, accumulate);
                 }
             }
         }

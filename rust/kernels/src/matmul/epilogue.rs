@@ -48,7 +48,7 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => x.max(V::zero()),
-            Self::Gelu => x.mul(gelu_cdf(x)),
+            Self::Gelu => x.mul(x.normal().0),
             Self::GeluTanh => x.mul(gelu_tanh_argument(x).sigmoid()),
             Self::Silu => x.mul(x.sigmoid()),
             Self::Tanh => x.tanh(),
@@ -64,8 +64,8 @@ impl Activation {
             Self::Identity => one,
             Self::Relu => V::select(V::zero().lt(kept), one, V::zero()),
             Self::Gelu => {
-                let density = kept.mul(kept).mul(V::of(-0.5)).exp().mul(V::of(INV_SQRT_2PI));
-                kept.mul_add(density, gelu_cdf(kept))
+                let (cdf, exponential) = kept.normal();
+                kept.mul(V::of(INV_SQRT_2PI)).mul_add(exponential, cdf)
             }
             Self::GeluTanh => {
                 let s = gelu_tanh_argument(kept).sigmoid();
@@ -86,12 +86,6 @@ impl Activation {
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 const SQRT_2_PI: f64 = 0.797_884_560_802_865_4;
 const CUBIC: f64 = 0.044_715;
-
-#[inline(always)]
-fn gelu_cdf<V: Vector>(x: V) -> V {
-    let half = V::of(0.5);
-    x.mul(V::of(std::f64::consts::FRAC_1_SQRT_2)).erf().mul_add(half, half)
-}
 
 /// `2 u` where gelu is approximated by `x (1 + tanh u) / 2 = x sigmoid(2 u)`.
 #[inline(always)]

@@ -74,16 +74,14 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     }
 }
 
-/// [`tile`] for a height known at run time, at most `V::TILE_ROWS`, and a left panel packed to it.
+/// [`tile`] for a height known at run time, at most `V::TILE_ROWS`, and packed right panels.
 ///
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-pub(super) unsafe fn packed_tile<V: Vector, const N: usize>(
+pub(super) unsafe fn tile_of<V: Vector, const N: usize>(
     rows: usize,
-    k: usize,
-    a: *const V::Elem,
-    b: *const V::Elem,
+    p: Panels<V::Elem>,
     c: *mut V::Elem,
     c_row: usize,
     columns: usize,
@@ -93,15 +91,13 @@ pub(super) unsafe fn packed_tile<V: Vector, const N: usize>(
         ($($m:literal)*) => {
             match rows {
                 $($m if $m <= V::TILE_ROWS => {
-                    let p = Panels {
-                        k,
-                        a,
-                        a_row: 1,
-                        a_step: $m,
-                        b,
-                        b_step: (N * V::LANES) as isize,
-                    };
-                    tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                    // Distances the compiler knows where the left panel is packed.
+                    if p.a_row == 1 && p.a_step == $m {
+                        let p = Panels { a_row: 1, a_step: $m, ..p };
+                        tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                    } else {
+                        tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                    }
                 })*
                 _ => unreachable!("a tile of {rows} rows"),
             }
