@@ -107,7 +107,7 @@ def compare(run, python, threads, pairs, block):
         sizes = {"vocab": run.vocab, "context": CONTEXT, "batch": BATCH, "dim": DIM}
         sizes |= {"heads": HEADS, "layers": LAYERS, "threads": threads, "data": file.name}
         command = [python, str(script), *(f"--{name}={size}" for name, size in sizes.items())]
-        with subprocess.Popen(  # noqa: S603 - our own script
+        with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         ) as torch:
             run.timed(20)

@@ -119,3 +119,9 @@ def test_evaluation(rng):
 def test_vocabularies_must_agree(rng):
     with pytest.raises(ValueError, match=r"tokenizer: expected at most the 7 tokens .* got 8"):
         NeuralLM(gpt(rng), Characters("abcdefgh"))
+
+
+@pytest.mark.parametrize("start", [-1, 7, "a", True])
+def test_the_start_must_be_an_id(rng, start):
+    with pytest.raises(ValueError, match="NeuralLM: start: expected an id from 0 to 6, got"):
+        NeuralLM(gpt(rng), Characters("\nabcdef"), start=start)

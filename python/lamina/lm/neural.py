@@ -38,6 +38,11 @@ class NeuralLM(LanguageModel):
                 f"NeuralLM: tokenizer: expected at most the {model.config.vocab_size} tokens of "
                 f"the model, got {tokenizer.vocab_size}"
             )
+        if start is not None and (type(start) is not int or not 0 <= start < tokenizer.vocab_size):
+            raise ValueError(
+                f"NeuralLM: start: expected an id from 0 to {tokenizer.vocab_size - 1}, "
+                f"got {start!r}"
+            )
         self.model = model
         self._tokenizer = tokenizer
         self.start = _start(tokenizer) if start is None else start

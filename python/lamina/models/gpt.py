@@ -136,15 +136,14 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig, *, rng: np.random.Generator | None = None) -> None:
         super().__init__()
-        self.activation = config.activation
+        self.approximate = "tanh" if config.activation == "gelu_tanh" else "none"
         self.c_fc = nn.Linear(config.dim, 4 * config.dim, bias=config.bias, rng=rng)
         self.c_proj = nn.Linear(4 * config.dim, config.dim, bias=config.bias, rng=rng)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, L, D]`` to ``[N, L, D]``."""
-        inner = ops.linear(x, self.c_fc.weight, self.c_fc.bias, self.activation)
-        return self.dropout(self.c_proj(inner))
+        return self.dropout(self.c_proj(ops.gelu(self.c_fc(x), self.approximate)))
 
 
 class Block(nn.Module):
