@@ -30,6 +30,7 @@ NAMES = frozenset(
     {
         "config.json",
         "generation_config.json",
+        "model.arpa.gz",
         "model.safetensors",
         "tokenizer.json",
         "trainer_state.json",

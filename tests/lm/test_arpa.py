@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lamina.lm import NGram
+from lamina.text import CharTokenizer
 
 GOLDEN = Path(os.environ.get("LAMINA_GOLDEN", "tests/golden")) / "kenlm"
 CASES = [("o2", 2, True), ("o3", 3, True), ("o5", 5, True), ("o3_nointerp", 3, False)]
@@ -108,6 +109,14 @@ def test_folders(tmp_path):
     assert again.vocab_size == 7
     assert 3 not in again
     np.testing.assert_allclose(again.next_log_probs([0]), ids.next_log_probs([0]), atol=1e-6)
+    text = "to be or not to be"
+    tokenizer = CharTokenizer.train(text)
+    letters = NGram(3, tokenizer=tokenizer).fit(text)
+    letters.save(tmp_path / "letters")
+    again = NGram.load(tmp_path / "letters")
+    assert again.tokenizer.encode("tob").tolist() == tokenizer.encode("tob").tolist()
+    np.testing.assert_allclose(again.log_probs(text), letters.log_probs(text), atol=1e-6)
+    (tmp_path / "ids" / "MANIFEST.json").unlink()
     for broken in ["{", "[]", json.dumps({"class": "GPT"}), json.dumps({"class": "NGram"})]:
         (tmp_path / "ids" / "config.json").write_text(broken, encoding="utf-8")
         with pytest.raises(ValueError, match=r"config\.json"):

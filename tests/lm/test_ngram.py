@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina import _kernels, num_threads, set_num_threads
-from lamina.lm import NGram
+from lamina.lm import NGram, evaluate
 
 GOLDEN = Path(os.environ.get("LAMINA_GOLDEN", "tests/golden")) / "kenlm"
 SMALL = "the cat sat on the mat\nthe dog sat on the cat\n\na cat and a dog\nthe end\n"
@@ -18,6 +18,9 @@ SMALL = "the cat sat on the mat\nthe dog sat on the cat\n\na cat and a dog\nthe 
 
 class Letters:
     vocab_size = 27
+
+    def token_to_id(self, token):
+        return {" ": 0}.get(token)
 
     def encode(self, text):
         return np.array([0 if c == " " else ord(c) - 96 for c in text], np.int64)
@@ -432,3 +435,26 @@ def test_the_number_of_threads_changes_nothing(golden):
     finally:
         set_num_threads(before)
     np.testing.assert_array_equal(*logs)
+
+
+def test_generation_goes_on_to_the_end_of_the_line(golden):
+    model = golden[3, True]
+    assert model.eos_token_id == 2
+    assert model.unk_token_id == 0
+    text = model.generate("before we", max_new_tokens=40, seed=3)
+    assert text.startswith("before we ")
+    assert text == model.generate("before we", max_new_tokens=40, seed=3)
+    assert "\n" not in text
+    best = model.generate("first", max_new_tokens=2, do_sample=False)
+    words = best.split()
+    for at in range(1, len(words)):
+        logs = model.next_log_probs(" ".join(words[:at]))
+        assert model.vocabulary[int(logs.argmax())] == words[at]
+
+
+def test_evaluation_counts_the_ends_of_lines(golden):
+    text = (GOLDEN / "test.txt").read_text(encoding="utf-8")
+    result = evaluate(golden[3, True], text)
+    assert result.tokens == 3607
+    assert result.oov_mass == pytest.approx(golden[3, True].oov_mass(text))
+    assert 50 < result.perplexity < 500

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from lamina import _kernels, text
+from lamina import _kernels, files
+from lamina import text as texts
 from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer
 
 PathLike = str | os.PathLike[str]
@@ -96,6 +97,8 @@ class NGram(LanguageModel):
         self._inferred = False
         self._fitted: _kernels.NGramModel | None = None
         self._absent: frozenset[int] = frozenset()
+        if tokenizer is not None:
+            self.tokenizer = tokenizer
 
     # Estimation.
 
@@ -168,6 +171,8 @@ class NGram(LanguageModel):
     def _set(self, model: _kernels.NGramModel) -> None:
         self._fitted = model
         self.order = model.order
+        if self._given is None:
+            self.tokenizer = _Words(model) if self._words else _Numbers(self.vocab_size)
         shift = 0 if self._words else _SPECIAL
         self._absent = frozenset(id - shift for id in model.absent() if id >= _SPECIAL)
 
@@ -184,13 +189,6 @@ class NGram(LanguageModel):
     # The protocol of language models.
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """Turns text into the ids of this model and back."""
-        if self._given is not None:
-            return self._given
-        return _Words(self._model) if self._words else _Numbers(self.vocab_size)
-
-    @property
     def vocab_size(self) -> int:
         """Length of :meth:`next_log_probs`, V."""
         return len(self._model) if self._vocab_size is None else self._vocab_size
@@ -199,16 +197,6 @@ class NGram(LanguageModel):
     def num_parameters(self) -> int:
         """Probabilities and back-off weights."""
         return sum(self.counts) + sum(self.counts[:-1])
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The id of ``<unk>`` where tokens are words."""
-        return _UNKNOWN if self._words else super().unk_token_id
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """The id of ``</s>`` where tokens are words."""
-        return _END if self._words else super().eos_token_id
 
     def log_probs(self, text: str | Ids) -> Array:
         """Natural logarithm of the probability of each token given all before it.
@@ -355,12 +343,10 @@ class NGram(LanguageModel):
         return new
 
     def save(self, folder: PathLike) -> None:
-        """Write the model to a folder that :meth:`load` reads."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        self.save_arpa(target / _ARPA)
-        if self._given is not None:
-            self._given.save(target)  # type: ignore[attr-defined]
+        """Write the model to a folder that :meth:`load` reads, whole or not.
+
+        A tokenizer of :mod:`lamina.text` goes with it; another one is for the caller to keep.
+        """
         config = {
             "class": "NGram",
             "order": self.order,
@@ -369,12 +355,13 @@ class NGram(LanguageModel):
             "interpolate_unigrams": self.interpolate_unigrams,
             "discounts": self.discounts,
         }
-        fresh = target / f".{_CONFIG}.tmp"
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(config, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target / _CONFIG)
+        contents: dict[str, files.Content] = {
+            _CONFIG: json.dumps(config, indent=2) + "\n",
+            _ARPA: self.save_arpa,
+        }
+        if isinstance(self._given, texts.Tokenizer):
+            contents["tokenizer.json"] = self._given.to_json()
+        files.write_folder(folder, contents)
 
     @classmethod
     def load(cls, folder: PathLike, *, tokenizer: Tokenizer | None = None) -> Self:
@@ -387,10 +374,11 @@ class NGram(LanguageModel):
         Raises:
             ValueError: the folder holds another kind of model, or a broken one.
         """
-        source = Path(folder)
+        source = files.find_folder(folder)
+        files.check_folder(source, {_CONFIG, _ARPA})
         config = _config(source / _CONFIG)
         if config["tokenizer"] and tokenizer is None:
-            tokenizer = text.Tokenizer.from_pretrained(source)
+            tokenizer = texts.Tokenizer.from_pretrained(source)
         size = None if config["tokenizer"] else config["vocab_size"]
         new = cls.load_arpa(source / _ARPA, tokenizer=tokenizer, vocab_size=size)
         new.interpolate_unigrams = config["interpolate_unigrams"]
@@ -430,6 +418,10 @@ class _Numbers:
 
     def encode(self, text: str) -> Array:
         return np.array([int(number) for number in text.split()], np.int64)
+
+    def token_to_id(self, token: str) -> int | None:
+        known = token.isdecimal() and int(token) < self.vocab_size
+        return int(token) if known else None
 
     def decode(self, ids: Ids) -> str:
         return " ".join(map(str, _checked(ids).tolist()))
@@ -481,12 +473,9 @@ def _checked(ids: Ids) -> Array:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not isinstance(config, dict) or config.get("class") != "NGram":
-        raise ValueError(f"{path}: expected the configuration of an NGram")
+    config = files.read_json(path)
+    if config.get("class") != "NGram":
+        raise files.FormatError(path, "expected the configuration of an NGram")
     size, discounts = config.get("vocab_size"), config.get("discounts")
     if (
         not isinstance(config.get("tokenizer"), bool)
@@ -495,5 +484,5 @@ def _config(path: Path) -> dict[str, Any]:
         or not isinstance(discounts, list)
         or not all(isinstance(three, list) for three in discounts)
     ):
-        raise ValueError(f"{path}: expected the configuration of an NGram")
+        raise files.FormatError(path, "expected the configuration of an NGram")
     return config

@@ -135,8 +135,10 @@ impl Model {
 
 /// The shortest decimal that reads back as `x`.
 fn number(out: &mut Vec<u8>, x: f32) {
+    let mut buffer = zmij::Buffer::new();
     // A negative zero would be written with its sign.
-    write!(out, "{}", x + 0.0).expect("a vector takes all bytes");
+    let text = buffer.format_finite(x + 0.0);
+    out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
 }
 
 /// `bytes`, or a gzip member that holds them: members one after the other are a gzip file.

@@ -21,6 +21,8 @@ const LOG_ZERO: f32 = -99.0;
 const NO_UNKNOWN: f32 = -100.0;
 /// Logarithms of probabilities above zero by less than this are rounding.
 const ROUNDING: f32 = 1e-4;
+/// Fields of the longest n-gram, and one more to notice.
+const MAX_FIELDS: usize = MAX_ORDER + 3;
 /// Lines read between two looks at whether to stop.
 const BETWEEN_CHECKS: usize = 1 << 16;
 
@@ -185,11 +187,14 @@ fn header<R: BufRead>(lines: &mut Lines<'_, R>) -> Result<Vec<usize>> {
 fn entry<'a>(
     line: &'a str,
     length: usize,
-    fields: &mut Vec<&'a str>,
+    fields: &mut [&'a str; MAX_FIELDS],
 ) -> std::result::Result<(f32, f32), String> {
-    fields.clear();
-    fields.extend(words(line).take(MAX_ORDER + 3));
-    let backoff = match fields.len().checked_sub(length + 1) {
+    let mut count = 0usize;
+    for (field, word) in fields.iter_mut().zip(words(line)) {
+        *field = word;
+        count += 1;
+    }
+    let backoff = match count.checked_sub(length + 1) {
         Some(0) => 0.0,
         Some(1) => logarithm(fields[length + 1])?,
         _ => {
@@ -224,7 +229,7 @@ fn unigrams<R: BufRead>(
         Section { prob: vec![f32::NAN; known], backoff: vec![0.0; known], words: Vec::new() };
     for _ in 0..count {
         let line = lines.next_filled("the end of \\1-grams:")?;
-        let mut fields = Vec::new();
+        let mut fields = [""; MAX_FIELDS];
         let read = entry(line, 1, &mut fields).and_then(|(prob, backoff)| {
             let word = if fields[1] == "<UNK>" { SPECIAL[UNKNOWN as usize] } else { fields[1] };
             let id = match numbers {
@@ -280,9 +285,10 @@ fn section<R: BufRead>(
         return Err(lines.error(reason));
     }
     let mut section = Section::default();
+    let end = format!("the end of {title}");
     for _ in 0..count {
-        let line = lines.next_filled(&format!("the end of {title}"))?;
-        let mut fields = Vec::new();
+        let line = lines.next_filled(&end)?;
+        let mut fields = [""; MAX_FIELDS];
         let read = entry(line, length, &mut fields).and_then(|(prob, backoff)| {
             for &word in &fields[1..=length] {
                 let word = if word == "<UNK>" { SPECIAL[UNKNOWN as usize] } else { word };
@@ -474,5 +480,55 @@ fn price_blanks(model: &mut Model) {
             level.prob[node as usize] = price;
             level.blank.push(node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: &str = "\\data\\\nngram 1=4\nngram 2=2\nngram 3=1\n\n\\1-grams:\n-1.5\t<unk>\t0\n\
+        0\t<s>\t-0.25\n-0.5\t</s>\t0\n-0.75\ta\t-0.125\n\n\\2-grams:\n-0.5\t<s> a\t-0.5\n\
+        -0.25\ta </s>\t0\n\n\\3-grams:\n-0.125\t<s> a </s>\n\n\\end\\\n";
+
+    fn read(text: &[u8]) -> Result<Model> {
+        Model::read_arpa(text, "tiny", None, &|| false)
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let model = read(TINY.as_bytes()).unwrap();
+        let mut written = Vec::new();
+        let write = |bytes: &[u8]| {
+            written.extend_from_slice(bytes);
+            Ok(())
+        };
+        model.write_arpa(false, &|| false, write).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), TINY);
+        assert_eq!(model.find(&[1, 3, 2]), Some(0));
+        assert_eq!(model.find(&[3, 3]), None);
+    }
+
+    #[test]
+    fn no_cut_or_changed_byte_makes_it_panic() {
+        for end in 0..TINY.len() - 1 {
+            assert!(end + 1 >= TINY.len() - 1 || read(&TINY.as_bytes()[..end]).is_err(), "{end}");
+        }
+        for at in 0..TINY.len() {
+            for byte in [0, b' ', b'\n', b'-', b'9', b'a', 0xff] {
+                let mut changed = TINY.as_bytes().to_vec();
+                changed[at] = byte;
+                if let Ok(model) = read(&changed) {
+                    model.next(&[3, 0, 3], true).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_files_can_be_left() {
+        let text = "\n".repeat(BETWEEN_CHECKS + 1);
+        let stopped = Model::read_arpa(text.as_bytes(), "empty", None, &|| true);
+        assert_eq!(stopped, Err(Error::Interrupted));
     }
 }

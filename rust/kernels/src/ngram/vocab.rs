@@ -163,11 +163,19 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// What stands between ASCII white space.
 pub fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(is_space).filter(|word| !word.is_empty())
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let bytes = rest.as_bytes();
+        let start = bytes.iter().position(|&byte| !is_space(byte))?;
+        let end = bytes[start..].iter().position(|&byte| is_space(byte));
+        let (word, after) = rest[start..].split_at(end.unwrap_or(bytes.len() - start));
+        rest = after;
+        Some(word)
+    })
 }
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c' | '\0')
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' | b'\0')
 }
 
 #[inline(always)]
