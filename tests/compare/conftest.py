@@ -41,7 +41,8 @@ SAMPLES = {
     "lstm": "QUEEN ELIZABETH:\nWhy, how now, brother! what a state is this?\n"
     "My lord, I have not done the deed to-night;\nThe king hath sent me to the Tower again.",
     "gpt": "ROMEO:\nO, let me speak, and I will tell the truth:\n"
-    "The day is broke, and all the stars are gone.\n\nJULIET:\nThen, gentle night, be <still> & stay.",
+    "The day is broke, and all the stars are gone.\n\n"
+    "JULIET:\nThen, gentle night, be <still> & stay.",
 }
 RATIOS = {
     ("matmul", "1024 x 1024 x 1024"): (0.0182, 0.0169, 0.93),

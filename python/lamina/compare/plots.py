@@ -1,6 +1,8 @@
 """The plots of the page: matplotlib's SVG, made to lie inside HTML and follow its colours."""
 
+import html
 import io
+import itertools
 import math
 import re
 import warnings
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lamina.compare.run import ModelResult
-from lamina.compare.summary import bits, generations
+from lamina.compare.summary import bits, duration, generations, printable
 
 # Colours that stand for one of the page's own.
 _INK, _RULE, _PAPER = "#010101", "#020202", "#030303"
@@ -19,7 +21,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (6, 2, 1.5, 2))
 _FONT = 13.0
 _LINE = 17.0
 
-WIDE, NARROW = (760, 440), (358, 400)
+WIDE, NARROW = (860, 470), (358, 410)
 
 
 def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
@@ -27,8 +29,10 @@ def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: 
     models = [model for model in models if _finite(_end(model))]
     if not models:
         return ""
-    with _figure(size, right=118) as (figure, axes):
+    values = size[0] >= 500
+    with _figure(size) as (figure, axes):
         ends = [_end(model) for model in models]
+        _make_room(axes, size, models, values)
         latest = max(x for x, _ in ends) or 1.0
         axes.set_xlim(0, latest * 1.02)
         axes.set_ylim(*_bits_range(models))
@@ -44,10 +48,9 @@ def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: 
             if x < latest * 0.9:
                 axes.plot((x, latest * 1.02), (y, y), lw=1, ls=(0, (1, 3)), **style)
             _point(axes, x, y, series)
-        _label_ends(axes, models, ends)
-        axes.set_xlabel("seconds of training")
-        axes.set_ylabel("bits per byte, lower is better")
-        return _svg(figure, name)
+        _label_ends(axes, models, ends, values)
+        axes.set_xlabel("seconds of training", labelpad=8)
+        return _svg(figure, name, _described("Learning curves", models))
 
 
 def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
@@ -57,7 +60,7 @@ def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name
         return ""
     from matplotlib import ticker
 
-    with _figure(size, right=14) as (figure, axes):
+    with _figure(size) as (figure, axes):
         ends = [_end(model) for model in models]
         times = [x for x, _ in ends]
         axes.set_xscale("log")
@@ -77,10 +80,9 @@ def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name
         )
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
-        _label_points(axes, models, ends)
-        axes.set_xlabel("seconds of training, logarithmic")
-        axes.set_ylabel("bits per byte, lower is better")
-        return _svg(figure, name)
+        _label_points(axes, models, ends, front)
+        axes.set_xlabel("seconds of training, logarithmic", labelpad=8)
+        return _svg(figure, name, _described("Bits per byte against training seconds", models))
 
 
 def _end(model: ModelResult) -> tuple[float, float]:
@@ -119,8 +121,28 @@ def _point(axes: Any, x: float, y: float, series: int) -> None:
     )
 
 
+def _label(model: ModelResult, values: bool = True) -> str:
+    title = printable(model.title)
+    return f"{title} {bits(model.bits_per_byte)}" if values else title
+
+
+def _make_room(
+    axes: Any, size: tuple[int, int], models: Sequence[ModelResult], values: bool
+) -> None:
+    """Shrink the plot so that the longest name fits at its right."""
+    widest = 0.0
+    for model in models:
+        text = axes.text(0, 0, _label(model, values), parse_math=False)
+        widest = max(widest, text.get_window_extent().width)
+        text.remove()
+    left, bottom, width, height = axes.get_position().bounds
+    # The line to a name is 5.5 % as long as the plot is wide.
+    fit = (width - widest / size[0]) / 1.055
+    axes.set_position((left, bottom, max(fit, 0.4 * width), height))
+
+
 def _label_ends(
-    axes: Any, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]]
+    axes: Any, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]], values: bool
 ) -> None:
     """Names at the right edge, moved apart where they would overlap, with a line to each."""
     low, high = axes.get_ylim()
@@ -141,7 +163,7 @@ def _label_ends(
         axes.text(
             1.055,
             place / height,
-            f"{model.title} {bits(y)}",
+            _label(model, values),
             transform=axes.transAxes,
             va="center_baseline",
             parse_math=False,
@@ -175,26 +197,33 @@ def _spread(wanted: Sequence[float], distance: float, height: float) -> list[flo
 
 
 def _label_points(
-    axes: Any, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]]
+    axes: Any,
+    models: Sequence[ModelResult],
+    ends: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
 ) -> None:
     """Names beside the points, each on the first side where it covers nothing."""
     from matplotlib.transforms import Bbox
 
     points = [axes.transData.transform(end) for end in ends]
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in points]
+    steps = axes.transData.transform(front)
+    for (x0, y0), (x1, y1) in itertools.pairwise(steps):
+        taken.append(Bbox.from_extents(x0, y0 - 1, x1, y0 + 1))
+        taken.append(Bbox.from_extents(x1 - 1, y1, x1 + 1, y0))
     inside = axes.get_window_extent()
     sides = (
-        *((11, dy, "left") for dy in (0, 8, -8)),
-        *((-11, dy, "right") for dy in (0, 8, -8)),
-        (0, 16, "center"),
-        (0, -16, "center"),
-        *((14, dy, "left") for dy in (16, -16, 26, -26)),
-        *((-14, dy, "right") for dy in (16, -16, 26, -26)),
+        *((11, dy, "left") for dy in (0, 6, -6)),
+        *((-11, dy, "right") for dy in (0, 6, -6)),
+        *((dx, 15, "left") for dx in (-4, 6)),
+        *((dx, -15, "left") for dx in (-4, 6)),
+        *((dx, dy, "right") for dy in (15, -15) for dx in (4, -6)),
+        *((14, dy, "left") for dy in (24, -24)),
+        *((-14, dy, "right") for dy in (24, -24)),
     )
-    for i, (model, (x, y)) in enumerate(zip(models, points, strict=True)):
-        label = f"{model.title} {bits(ends[i][1])}"
+    for model, (x, y) in zip(models, points, strict=True):
         text = axes.text(
-            0, 0, label, transform=None, va="center_baseline", ha="left", parse_math=False
+            0, 0, _label(model), transform=None, va="center_baseline", parse_math=False
         )
         extent = text.get_window_extent()
         choices = []
@@ -217,7 +246,7 @@ def _overlap(a: Any, b: Any) -> float:
 
 
 @contextmanager
-def _figure(size: tuple[int, int], right: float) -> Iterator[tuple[Any, Any]]:
+def _figure(size: tuple[int, int]) -> Iterator[tuple[Any, Any]]:
     """An empty plot whose points are the page's pixels."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -242,7 +271,14 @@ def _figure(size: tuple[int, int], right: float) -> Iterator[tuple[Any, Any]]:
         width, height = size
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         axes = figure.add_axes(
-            (52 / width, 52 / height, (width - 52 - right) / width, (height - 64) / height)
+            (36 / width, 54 / height, (width - 44) / width, (height - 96) / height)
+        )
+        axes.text(
+            0,
+            1 - 14 / height,
+            "bits per byte, lower is better",
+            transform=figure.transFigure,
+            va="top",
         )
         axes.patch.set_visible(False)
         figure.patch.set_visible(False)
@@ -255,7 +291,13 @@ def _figure(size: tuple[int, int], right: float) -> Iterator[tuple[Any, Any]]:
         yield figure, axes
 
 
-def _svg(figure: Any, name: str) -> str:
+def _described(title: str, models: Sequence[ModelResult]) -> str:
+    """What somebody who cannot see the plot is told."""
+    parts = (f"{_label(model)} after {duration(model.training_seconds)} s" for model in models)
+    return f"{title}, bits per byte at the end: {', '.join(parts)}."
+
+
+def _svg(figure: Any, name: str, title: str) -> str:
     file = io.StringIO()
     empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", metadata=empty)
@@ -264,13 +306,20 @@ def _svg(figure: Any, name: str) -> str:
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
     # Several drawings share one page, so that ids carry the name of their own.
     svg = re.sub(r'\b(id="|xlink:href="#)', rf"\1{name}-", svg).replace("url(#", f"url(#{name}-")
-    svg = svg.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    svg = svg.replace("xlink:href", "href").replace(
+        ' xmlns:xlink="http://www.w3.org/1999/xlink"', ""
+    )
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', rf'\1 aria-labelledby="{name}-title" role="img"', svg, count=1
+        r'(<svg[^>]*?) width="[^"]*"',
+        rf'\1 aria-labelledby="{name}-title" role="img"',
+        svg,
+        count=1,
     )
     colours = {_INK: "currentColor", _RULE: "var(--rule)", _PAPER: "var(--paper)"}
     colours |= {colour: f"var(--g{i})" for i, colour in enumerate(_SERIES)}
     for colour, own in colours.items():
         svg = svg.replace(colour, own)
+    start = svg.index(">") + 1
+    svg = f'{svg[:start]}<title id="{name}-title">{html.escape(title)}</title>{svg[start:]}'
     return re.sub(r"\n\s*\n+", "\n", svg)

@@ -13,7 +13,7 @@ Shares = list[tuple[str, float]]
 # A model within this share of the way from the worst to the best is nearly as good as the best.
 _NEARLY = 0.8
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 # Short numbers, in ASCII.
@@ -32,10 +32,11 @@ def short(value: float) -> str:
     """Three figures and a unit: ``950``, ``12.3 k``, ``1.23 M``."""
     if not math.isfinite(value):
         return decimals(value, 0)
-    for unit in ("", " k", " M", " G"):
+    unit = ""
+    for bigger in (" k", " M", " G", " T"):
         if abs(value) < 999.5:
             break
-        value /= 1000
+        value, unit = value / 1000, bigger
     size = abs(value)
     whole = unit == "" and value == round(value)
     places = 0 if whole or size >= 99.95 else 1 if size >= 9.995 else 2
@@ -56,7 +57,9 @@ def duration(value: float) -> str:
 
 def perplexity(value: float) -> str:
     """A perplexity to three figures or so."""
-    return decimals(value, 2 if value < 9.995 else 1 if value < 999.5 else 0)
+    if value >= 99_999.5:
+        return short(value)
+    return decimals(value, 2 if value < 9.995 else 1 if value < 99.95 else 0)
 
 
 def bits(value: float) -> str:
@@ -76,7 +79,9 @@ def percent(value: float) -> str:
 def milliseconds(value: float) -> str:
     """Seconds, shown as milliseconds to three figures or so."""
     value *= 1e3
-    return decimals(value, 3 if value < 0.9995 else 2 if value < 99.95 else 0)
+    return decimals(
+        value, 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    )
 
 
 def ratio(value: float) -> str:
@@ -95,7 +100,7 @@ def printable(text: str) -> str:
 
 
 def number_word(n: int) -> str:
-    """``seven`` for 7; digits beyond twelve."""
+    """``seven`` for 7; digits beyond ten."""
     return _NUMBERS[n] if 0 <= n < len(_NUMBERS) else f"{n:,}"
 
 
@@ -177,9 +182,7 @@ def generations(models: Sequence[ModelResult]) -> list[str]:
 # Where the time went.
 
 
-def kernel_shares(
-    models: Sequence[ModelResult], limit: int = 7
-) -> tuple[list[str], list[Shares]]:
+def kernel_shares(models: Sequence[ModelResult], limit: int = 7) -> tuple[list[str], list[Shares]]:
     """The ``limit`` longest kernels of all models, and each model's shares of them.
 
     ``python`` and ``other``, where they occur, come last.
@@ -216,7 +219,8 @@ def findings(comparison: Comparison) -> list[str]:
     took = f"{duration(best.training_seconds)} s of training"
     if len(models) == 1:
         return [f"The {best.title} needs {bits(best.bits_per_byte)} bits per byte after {took}."]
-    sentences = [f"The {best.title} predicts best: {bits(best.bits_per_byte)} bits per byte after {took}."]
+    score = f"{bits(best.bits_per_byte)} bits per byte"
+    sentences = [f"The {best.title} predicts best: {score} after {took}."]
     timed = [m for m in models if math.isfinite(m.training_seconds)]
     if not timed:
         return sentences
@@ -235,7 +239,7 @@ def findings(comparison: Comparison) -> list[str]:
         return sentences
     way = (worst - value.bits_per_byte) / gap
     sentences.append(
-        f"Most for its seconds gives the {value.title}: {way:.0%} of the way from the worst to the "
+        f"The {value.title} gives most for its seconds: {way:.0%} of the way from the worst to the "
         f"best in {duration(value.training_seconds)} s"
         + _fraction(value.training_seconds, best.training_seconds)
         + "."
@@ -245,4 +249,4 @@ def findings(comparison: Comparison) -> list[str]:
 
 def _fraction(seconds: float, of: float) -> str:
     share = seconds / of if math.isfinite(of) and of > 0 else math.nan
-    return f", {share:.0%} of the time of the best" if 0.005 < share < 0.995 else ""
+    return f", {share:.0%} of the best one's time" if 0.005 < share < 0.995 else ""
