@@ -1,0 +1,184 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from lamina.compare import Progress, family
+from lamina.compare.table import LiveTable, print_comparison
+
+
+def printed(made, width=80, **options):
+    file = io.StringIO()
+    print_comparison(Console(file=file, width=width, **options), made)
+    return file.getvalue()
+
+
+def lines(made, width=80):
+    return [line.rstrip() for line in printed(made, width).splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_fits(comparison, width):
+    assert max(map(len, lines(comparison(), width))) <= width
+
+
+def test_holds_every_number(comparison):
+    rows = lines(comparison())
+    at = rows.index("Summary")
+    heads, last = (" ".join(rows[i].split()) for i in (at + 2, at + 9))
+    assert heads == "model gen. meters s tok/s tok/s disk plexity byte mass"
+    assert last == "gpt 3rd 927 k 15.3 27.4 k 1.48 k 3.71 MB 43.2* 2.20* 0.0%"
+
+
+def test_numbers_are_aligned_with_and_without_star(comparison):
+    rows = lines(comparison())
+    at = rows.index("Summary")
+    ends = {row.index("%") for row in rows[at + 3 : at + 10]}
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_says_what_each_is(comparison, width):
+    text = " ".join(printed(comparison(), width).split())
+    for part in ("ngram1", "AdamW on", "looks back on", "6 characters", "1st: counts, from 1951"):
+        assert part in text
+    assert ("architecture" in text) == (width == 120)
+
+
+def test_a_name_and_its_share_stay_together(comparison):
+    rows = lines(comparison(), 60)
+    text = "\n".join(rows)
+    assert "python 12%" in text
+    assert "attention 12%" in text
+
+
+def test_samples_of_all(comparison, result):
+    text = printed(comparison())
+    for model in comparison().models:
+        assert model.title in text
+        assert model.sample.split("\n")[1] in text
+    assert "..." in printed(comparison(result("gpt", sample="a\n" * 40)))
+
+
+def test_no_colour_where_there_is_no_terminal(comparison):
+    assert "\x1b" not in printed(comparison())
+
+
+def test_samples_do_not_steer_the_terminal(comparison, result):
+    bad = "\x1b[2J[bold]x[/nothing] :smile: \x07\u202e"
+    text = printed(comparison(result("gpt", sample=bad), source=bad))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\ufffd[2J[bold]x[/nothing] :smile:" in text
+
+
+def test_a_terminal_of_few_characters(comparison, result):
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    print_comparison(Console(file=file, width=80), comparison(result("gpt", sample="\u00e9\u4e00")))
+    file.flush()
+    assert b"??" in raw.getvalue()
+
+
+def test_without_kernels(comparison):
+    assert "Kernels" not in printed(comparison(kernels=[]))
+
+
+def test_one_model(comparison, result):
+    text = printed(comparison(result("char-ngram")))
+    assert "The character 7-gram needs 2.30 bits per byte" in text
+    assert "*" not in text
+
+
+def test_values_that_are_not_numbers(comparison, result):
+    unfit = result("ngram1", perplexity=math.inf, bits_per_byte=math.inf)
+    lost = result("rnn", bits_per_byte=math.nan, perplexity=math.nan, kernels={})
+    rows = lines(comparison(unfit, lost))
+    at = rows.index("Summary")
+    assert rows[at + 3].split()[-3:-1] == ["inf", "inf"]
+    assert rows[at + 4].split()[-3:-1] == ["-", "-"]
+    assert "rnn     not measured" in rows
+
+
+def test_large_numbers_are_not_cut(comparison, result):
+    big = result(
+        "char-ngram",
+        parameters=123_456_789_012,
+        training_seconds=98_765.4,
+        perplexity=1.234e9,
+        bits_per_byte=88.88,
+        bytes_on_disk=123_456_789_012,
+        oov_mass=0.00001,
+    )
+    rows = lines(comparison(big, result("gpt")))
+    row = rows[rows.index("Summary") + 3]
+    for part in ("123 G", "98,765", "123 GB", "1.23 G", "88.88", "<0.1%"):
+        assert part in row
+    assert max(map(len, rows)) <= 80
+
+
+def steps(result):
+    chosen = family(result.family)
+    yield Progress(chosen, "training")
+    yield Progress(chosen, "training", 1.5, 3.1)
+    yield Progress(chosen, "measuring", result.training_seconds)
+    yield Progress(chosen, "done", result.training_seconds, result.bits_per_byte, result)
+
+
+def test_plain_lines_where_there_is_no_terminal(result):
+    file = io.StringIO()
+    results = [result("ngram3"), result("gpt"), result("gpt")]
+    with LiveTable(Console(file=file), [family(r.family) for r in results], 15.0) as table:
+        for made in results:
+            for step in steps(made):
+                table.update(step)
+    assert file.getvalue().splitlines() == [
+        "ngram3: 0.41 s of training, 2.60 bits per byte, perplexity 86.2",
+        *["gpt: 15.3 s of training, 2.20 bits per byte, perplexity 43.2"] * 2,
+    ]
+
+
+def test_rows_fill_in(result):
+    console = Console(file=io.StringIO(), width=80)
+    results = [result("ngram3"), result("gpt")]
+    table = LiveTable(console, [family(r.family) for r in results], 15.0)
+
+    def shown():
+        with console.capture() as capture:
+            console.print(table._table())
+        return [line.split() for line in capture.get().splitlines()]
+
+    assert [row[1] for row in shown()[1:]] == ["waiting", "waiting"]
+    for step in steps(results[0]):
+        table.update(step)
+    table.update(Progress(family("gpt"), "training", 3.0, 2.9))
+    rows = shown()
+    assert rows[1] == ["3-gram", "done", "0.41", "2.60"]
+    assert rows[2][:2] == ["GPT", "training"]
+    assert rows[2][-1] == "2.90"
+    for step in steps(results[1]):
+        table.update(step)
+    assert " ".join(shown()[3]) == "measuring the kernels beside NumPy's"
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_a_terminal_is_left_as_it_was(result, error):
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, legacy_windows=False)
+
+    def train():
+        with LiveTable(console, [family("gpt")], 15.0) as table:
+            for step in steps(result("gpt")):
+                table.update(step)
+            if error is not None:
+                raise error
+
+    if error is None:
+        train()
+    else:
+        with pytest.raises(error):
+            train()
+    text = file.getvalue()
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert "GPT" in text
