@@ -272,7 +272,7 @@ def test_a_killed_save_leaves_the_old_or_the_new(tmp_path, rng, exchange):
         )
     state = {}
     for _ in range(10):
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
         )
         process.stdout.readline()

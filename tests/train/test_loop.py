@@ -298,7 +298,7 @@ def test_an_uncaught_ctrl_c_ends_the_program():
             callbacks=[started])
         print("never")
     """
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
