@@ -1,4 +1,4 @@
-"""What an installation may weigh, as far as it shows without building one (`benches/budgets.py` does)."""
+"""What an installation may weigh, as far as shows without building one as `benches/budgets.py` does."""
 
 import json
 import subprocess

@@ -193,7 +193,8 @@ class _Job:
         with lamina.profile() as profile:
             if chosen.options is None:
                 model.fit(self.training)
-                read, curve = len(model.tokenizer.encode(self.training)), []
+                read = len(model.tokenizer.encode(self.training))
+                curve: list[tuple[float, float]] = []
             else:
                 read, curve = self._train(model)
         trained = time.perf_counter() - start

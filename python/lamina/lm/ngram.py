@@ -142,6 +142,9 @@ class NGram(LanguageModel):
             self._vocab_size = size
         self.discounts = [tuple(three) for three in discounts]
         self._set(model)
+        if self._given is not None:
+            # Every token of a tokenizer is frequent in its own text, so rare ones say nothing.
+            undefined = [reason for reason in undefined if not reason.startswith("order 1 ")]
         if undefined:
             warnings.warn(
                 f"NGram: the counts do not define the discounts of {', '.join(undefined)}; "
