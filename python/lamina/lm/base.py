@@ -37,12 +37,12 @@ class LanguageModel(ABC):
     A model defines :meth:`fit`, :meth:`log_probs`, :meth:`next_log_probs`, :meth:`save` and
     :meth:`load`; generation and evaluation follow from these. The chain rule holds: the last of
     ``log_probs(ids)`` is the entry ``ids[-1]`` of ``next_log_probs(ids[:-1])``.
-
-    Attributes:
-        tokenizer: turns text into ids and back.
     """
 
-    tokenizer: Tokenizer
+    @property
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into ids and back."""
 
     @property
     @abstractmethod
