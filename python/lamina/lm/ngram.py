@@ -97,8 +97,7 @@ class NGram(LanguageModel):
         self._inferred = False
         self._fitted: _kernels.NGramModel | None = None
         self._absent: frozenset[int] = frozenset()
-        if tokenizer is not None:
-            self.tokenizer = tokenizer
+        self._own: Tokenizer | None = None
 
     # Estimation.
 
@@ -174,8 +173,7 @@ class NGram(LanguageModel):
     def _set(self, model: _kernels.NGramModel) -> None:
         self._fitted = model
         self.order = model.order
-        if self._given is None:
-            self.tokenizer = _Words(model) if self._words else _Numbers(self.vocab_size)
+        self._own = None
         shift = 0 if self._words else _SPECIAL
         self._absent = frozenset(id - shift for id in model.absent() if id >= _SPECIAL)
 
@@ -192,6 +190,15 @@ class NGram(LanguageModel):
     # The protocol of language models.
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into the ids of this model and back."""
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            self._own = _Words(self._model) if self._words else _Numbers(self.vocab_size)
+        return self._own
+
+    @property
     def vocab_size(self) -> int:
         """Length of :meth:`next_log_probs`, V."""
         return len(self._model) if self._vocab_size is None else self._vocab_size
@@ -200,6 +207,16 @@ class NGram(LanguageModel):
     def num_parameters(self) -> int:
         """Probabilities and back-off weights."""
         return sum(self.counts) + sum(self.counts[:-1])
+
+    @property
+    def unk_token_id(self) -> int | None:
+        """The id of ``<unk>`` where tokens are words."""
+        return _UNKNOWN if self._words else super().unk_token_id
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of ``</s>`` where tokens are words."""
+        return _END if self._words else super().eos_token_id
 
     def log_probs(self, text: str | Ids) -> Array:
         """Natural logarithm of the probability of each token given all before it.
