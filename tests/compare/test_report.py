@@ -107,6 +107,27 @@ def test_findings(page):
     assert "The character 7-gram gives most for its seconds: 91% of the way" in text
 
 
+def test_findings_of_equal_budgets(write, comparison, result):
+    page = write(comparison(result("rnn"), result("lstm")))
+    assert "All were trained for about as long." in Page(page).text
+    assert "<b>15.2</b>" not in page
+    assert "fastest" not in page
+
+
+def test_findings_of_a_best_that_takes_long(write, comparison, result):
+    text = Page(write(comparison(result("ngram1"), result("gpt")))).text
+    assert "Nothing quicker comes near the GPT." in text
+    quick = result("gpt", training_seconds=0.01)
+    text = Page(write(comparison(result("ngram1"), quick))).text
+    assert "It is also the fastest to train." in text
+
+
+def test_a_generation_keeps_its_colour(write, comparison, result):
+    page = write(comparison(result("gpt")))
+    assert 'class="g2"' in page
+    assert 'class="g0"' not in page
+
+
 def test_ids_are_unique_and_references_lead_somewhere(page):
     parsed = Page(page)
     assert len(parsed.ids) == len(set(parsed.ids))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lamina.compare.run import ModelResult
-from lamina.compare.summary import bits, duration, generations, printable
+from lamina.compare.summary import bits, duration, printable, series
 
 # Colours that stand for one of the page's own.
 _INK, _RULE, _PAPER = "#010101", "#020202", "#030303"
@@ -38,16 +38,17 @@ def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: 
         axes.set_ylim(*_bits_range(models))
         drawn: dict[str, int] = {}
         for model, (x, y) in zip(models, ends, strict=True):
-            series = generations(models).index(model.generation) % len(_SERIES)
+            number = series(model.generation)
             curve = [point for point in model.curve[:-1] if _finite(point)]
-            style = {"color": _SERIES[series], "solid_capstyle": "round"}
+            style = {"color": _SERIES[number], "solid_capstyle": "round"}
             if curve:
                 dash = _DASHES[drawn.get(model.generation, 0) % len(_DASHES)]
                 drawn[model.generation] = drawn.get(model.generation, 0) + 1
-                axes.plot(*zip(*curve, strict=True), lw=2, ls=dash, **style)
+                dot = "." if len(curve) == 1 else ""
+                axes.plot(*zip(*curve, strict=True), lw=2, ls=dash, marker=dot, **style)
             if x < latest * 0.9:
                 axes.plot((x, latest * 1.02), (y, y), lw=1, ls=(0, (1, 3)), **style)
-            _point(axes, x, y, series)
+            _point(axes, x, y, number)
         _label_ends(axes, models, ends, values)
         axes.set_xlabel("seconds of training", labelpad=8)
         return _svg(figure, name, _described("Learning curves", models))
@@ -73,7 +74,7 @@ def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name
         if len(front) > 1:
             axes.step(*zip(*front, strict=True), where="post", color=_INK, lw=1, alpha=0.35)
         for model, (x, y) in zip(models, ends, strict=True):
-            _point(axes, x, y, generations(models).index(model.generation) % len(_SERIES))
+            _point(axes, x, y, series(model.generation))
         decades = math.log10(max(times) / min(times)) + 2 * math.log10(room)
         axes.xaxis.set_major_locator(
             ticker.LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0))
@@ -97,9 +98,9 @@ def _bits_range(models: Sequence[ModelResult]) -> tuple[float, float]:
     """From below the best to above the worst end; the steep beginning of a curve is cut off."""
     ends = [model.bits_per_byte for model in models]
     curves = [y for model in models for point in model.curve if _finite(point) for y in point[1:]]
-    top = max(ends) + 0.25 * (max(ends) - min(ends))
-    if len(set(ends)) == 1:
-        top = min(max([*curves, *ends]), 2 * max(ends))
+    top = max(
+        max(ends) + 0.25 * (max(ends) - min(ends)), min(max([*curves, *ends]), 1.4 * min(ends))
+    )
     low = min([*ends, *curves])
     margin = 0.08 * (top - low) or 0.1 * top or 1.0
     return low - margin, top + margin
@@ -114,10 +115,10 @@ def _front(ends: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _point(axes: Any, x: float, y: float, series: int) -> None:
-    marker = _MARKERS[series]
+def _point(axes: Any, x: float, y: float, number: int) -> None:
+    marker = _MARKERS[number]
     axes.plot(
-        [x], [y], marker, ms=8, mfc=_SERIES[series], mec=_PAPER, mew=1.5, clip_on=False, zorder=5
+        [x], [y], marker, ms=8, mfc=_SERIES[number], mec=_PAPER, mew=1.5, clip_on=False, zorder=5
     )
 
 

@@ -133,8 +133,8 @@ def _content(comparison: Comparison, date: datetime.date) -> dict[str, Any]:
         "lead": sentences[0],
         "findings": sentences[1:],
         "generations": [
-            (*summary.split_generation(name), i % 6)
-            for i, name in enumerate(summary.generations(models))
+            (*summary.split_generation(name), summary.series(name))
+            for name in summary.generations(models)
         ],
         "rows": _rows(models),
         "other_tokenizer": not all(summary.common_tokenizer(models)),
@@ -147,7 +147,6 @@ def _content(comparison: Comparison, date: datetime.date) -> dict[str, Any]:
 
 
 def _rows(models: Sequence[ModelResult]) -> list[_Row]:
-    names = summary.generations(models)
     common = summary.common_tokenizer(models)
     best = {column.key: summary.marked(models, column) for column in summary.COLUMNS}
     rows = []
@@ -158,7 +157,7 @@ def _rows(models: Sequence[ModelResult]) -> list[_Row]:
             note = column is summary.PERPLEXITY and not common[i]
             text = _SYMBOLS.get(text, text)
             cells.append(_Cell(column.title, text, best[column.key][i], note))
-        rows.append(_Row(model, names.index(model.generation) % 6, cells))
+        rows.append(_Row(model, summary.series(model.generation), cells))
     return rows
 
 

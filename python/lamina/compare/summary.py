@@ -1,6 +1,7 @@
 """What a comparison says, in short numbers and sentences, for the page and the terminal alike."""
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -162,10 +163,16 @@ def marked(models: Sequence[ModelResult], column: Column) -> list[bool]:
         fit = [a and b for a, b in zip(fit, common_tokenizer(models), strict=True)]
     candidates = [value for value, ok in zip(values, fit, strict=True) if ok]
     texts = {column.text(value) for value in candidates}
-    if column.best is None or len(texts) < 2:
+    alike = column is SECONDS and _same_budget(candidates)
+    if column.best is None or len(texts) < 2 or alike:
         return [False] * len(models)
     best = column.text(column.best(candidates))
     return [ok and column.text(value) == best for value, ok in zip(values, fit, strict=True)]
+
+
+def _same_budget(seconds: Sequence[float]) -> bool:
+    """Whether all stopped by the clock, so that the shortest time is no merit."""
+    return max(seconds) <= 1.2 * min(seconds)
 
 
 def split_generation(generation: str) -> tuple[str, str]:
@@ -177,6 +184,12 @@ def split_generation(generation: str) -> tuple[str, str]:
 def generations(models: Sequence[ModelResult]) -> list[str]:
     """The generations that occur, the oldest first."""
     return sorted({model.generation for model in models})
+
+
+def series(generation: str) -> int:
+    """Colour of a generation, 0 to 5, the same in every report: ``1st`` has the first."""
+    number = re.match(r"[1-9]", generation)
+    return (int(number[0]) - 1) % 6 if number else 5
 
 
 # Where the time went.
@@ -224,6 +237,8 @@ def findings(comparison: Comparison) -> list[str]:
     timed = [m for m in models if math.isfinite(m.training_seconds)]
     if not timed:
         return sentences
+    if _same_budget([m.training_seconds for m in timed]):
+        return [*sentences, "All were trained for about as long."]
     fastest = min(timed, key=lambda m: m.training_seconds)
     if fastest is not best:
         sentences.append(
@@ -235,7 +250,11 @@ def findings(comparison: Comparison) -> list[str]:
     near = [m for m in timed if gap and (worst - m.bits_per_byte) / gap >= _NEARLY]
     value = min(near, key=lambda m: m.training_seconds, default=best)
     if value is best:
-        sentences.append(f"Nothing quicker comes near the {best.title}.")
+        sentences.append(
+            "It is also the fastest to train."
+            if fastest is best
+            else f"Nothing quicker comes near the {best.title}."
+        )
         return sentences
     way = (worst - value.bits_per_byte) / gap
     sentences.append(
