@@ -1,4 +1,4 @@
-"""What an installation may weigh, as far as shows without building one as `benches/budgets.py` does."""
+"""What an installation may weigh, as far as shows without building a wheel (see benches)."""
 
 import json
 import subprocess

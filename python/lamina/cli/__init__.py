@@ -5,7 +5,9 @@ Whatever is wrong with the input ends with one plain line and exit code 2.
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code."""
     try:
-        cli.main(args=arguments, prog_name="lamina", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            cli.main(args=arguments, prog_name="lamina", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -64,3 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     click.echo(f"lamina: {' '.join(message.split())}", err=True)
     return BAD_INPUT
+
+
+def _warn(message: Warning | str, *_place: Any) -> None:
+    click.echo(f"lamina: warning: {message}", err=True)

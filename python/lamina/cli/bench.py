@@ -1,6 +1,5 @@
 """``lamina bench``."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) ->
     from rich.table import Table
 
     from lamina import bench as benches
-    from lamina.cli.options import check_writable
+    from lamina.cli.options import check_writable, write_json
 
     check_writable(json_path)
     cases = benches.CASES
@@ -69,4 +68,4 @@ def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) ->
     console.print(table)
     if json_path is not None:
         result = {"machine": asdict(machine), "results": rows}
-        json_path.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(json_path, result)

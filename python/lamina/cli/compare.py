@@ -1,6 +1,5 @@
 """``lamina compare``."""
 
-import json
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ def compare(
     from rich.console import Console
 
     from lamina import compare as comparing
-    from lamina.cli.options import check_writable, read_texts
+    from lamina.cli.options import check_writable, read_texts, write_json
     from lamina.compare.table import LiveTable, print_comparison
 
     check_writable(json_path)
@@ -66,8 +65,8 @@ def compare(
             benchmark=bench,
             listener=table.update,
         )
-    print_comparison(console, result)
     if json_path is not None:
-        json_path.write_text(json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
+        write_json(json_path, result.as_dict())
     if report is not None:
         comparing.write_report(result, report)
+    print_comparison(console, result)

@@ -1,8 +1,11 @@
 """What several commands have in common."""
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
-from lamina import text
+from lamina import files, text
 
 
 def read_texts(paths: tuple[Path, ...]) -> tuple[str, str]:
@@ -25,3 +28,16 @@ def check_writable(path: Path | None) -> None:
         raise ValueError(f"{path}: is a folder, expected a file to write")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.absolute().parent}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as JSON, whole or not; what is not finite, which JSON lacks, as null."""
+    files.write_file(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -52,8 +52,16 @@ def _ngram(order: int) -> Family:
         name=f"ngram{order}",
         title="unigram" if order == 1 else f"{order}-gram",
         generation=COUNTS,
-        architecture=f"table of n-grams up to length {order} with back-off weights",
-        learning="one pass of counting, then modified Kneser-Ney smoothing in closed form",
+        architecture=(
+            "table of the frequency of each token"
+            if order == 1
+            else f"table of n-grams up to length {order} with back-off weights"
+        ),
+        learning=(
+            "one pass of counting"
+            if order == 1
+            else "one pass of counting, then modified Kneser-Ney smoothing in closed form"
+        ),
         application=(
             "baseline; keyword statistics"
             if order == 1

@@ -14,7 +14,7 @@ from lamina.compare.families import DEFAULT, Family, family, make_tokenizer
 
 # Held-out characters that a learning curve is measured on, and steps between its points.
 _CURVE_TEXT = 8_000
-_CURVE_EVERY = 100
+_CURVE_EVERY = 25
 _SAMPLE_TOKENS = 160
 
 
