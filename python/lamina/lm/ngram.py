@@ -64,7 +64,7 @@ class NGram(LanguageModel):
             otherwise ``<unk>`` gets all that is left.
         discount_fallback: where the counts do not define the discounts, as in small or artificial
             texts, warn and use these three, or 0.5, 1 and 1.5 for ``True``. ``False`` makes
-            it an error.
+            it an error. For single ids, as of characters, that is usual and there is no warning.
 
     Reference:
         Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1998;
