@@ -14,6 +14,10 @@ from lamina import _kernels
 from lamina.bench.cases import Case, Work, torch_module
 
 
+# Threads of the library before may spin this long for more work, on a core that the next needs.
+_PAUSE = 0.2
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where the figures were taken.
@@ -76,6 +80,9 @@ def machine() -> Machine:
 def run(cases: Sequence[Case], *, rounds: int = 15, torch: bool = True) -> Iterator[Result]:
     """Measure each case: lamina, NumPy, torch, lamina, NumPy, torch, ...
 
+    Each library waits until the threads of the one before are asleep, does the work once untimed,
+    which wakes its own threads and caches, and then once timed.
+
     Args:
         cases: what to measure.
         rounds: how often each library does the work.
@@ -101,6 +108,8 @@ def _measure(case: Case, works: dict[str, Work], rounds: int) -> Result:
     times = {name: np.empty(rounds) for name in works}
     for i in range(rounds):
         for name, work in works.items():
+            time.sleep(_PAUSE)
+            work()
             start = time.perf_counter()
             work()
             times[name][i] = time.perf_counter() - start

@@ -41,9 +41,9 @@ def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) ->
         f"peak {machine.peak / 1e9:.0f} GFLOP/s, memory read {machine.bandwidth / 1e9:.1f} GB/s"
     )
     table = Table(box=None, pad_edge=False)
-    table.add_column("work", no_wrap=True)
-    for column in ("lamina ms", "share of peak", "NumPy / lamina", "torch / lamina"):
-        table.add_column(column, justify="right")
+    table.add_column("work")
+    for column in ("ms", "of peak", "NumPy / lamina", "torch / lamina"):
+        table.add_column(column, justify="right", no_wrap=True)
     rows = []
     for row in benches.run(cases, rounds=rounds, torch=torch):
         own = row.seconds["lamina"]

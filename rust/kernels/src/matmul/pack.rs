@@ -11,6 +11,9 @@ use crate::memory::Scratch;
 use crate::simd::{Isa, Level, MAX_LANES, Vector, isa};
 use crate::{Element, threads, vectorized};
 
+/// Panels of the right matrix that are packed together.
+const PANELS: usize = 8;
+
 /// Height and width of a tile, the vector that the width is a multiple of, and the rows of the
 /// right matrix in a block, of which a panel stays in the nearest caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,19 +57,32 @@ impl<T: Element> Packed<T> {
         let shape = tile_shape::<T>();
         let padded = b.columns.next_multiple_of(shape.lanes);
         let mut data = Scratch::new(b.rows * padded);
-        let panels = b.columns.div_ceil(shape.columns);
+        let group = PANELS * shape.columns;
         let out = threads::Shared::new(&mut data);
-        threads::for_each(panels, b.rows * padded, |panel| {
-            let column = panel * shape.columns;
-            let width = shape.columns.min(padded - column);
+        threads::for_each(padded.div_ceil(group), b.rows * padded, |task| {
+            let column = task * group;
+            let width = group.min(padded - column);
+            let count = width.min(b.columns - column);
             for row in (0..b.rows).step_by(shape.depth) {
                 let depth = shape.depth.min(b.rows - row);
                 let start = row * padded + column * depth;
-                // SAFETY: blocks of rows and panels of columns do not overlap.
-                let out = unsafe { out.slice(start..start + depth * width) };
-                let count = width.min(b.columns - column);
-                // SAFETY: the rows and columns asked for lie inside the matrix.
-                unsafe { pack_steps(&b, row, depth, column, count, width, out) };
+                // SAFETY: blocks of rows and groups of panels do not overlap, and the rows and
+                // columns asked for lie inside the matrix.
+                unsafe {
+                    let out = out.slice(start..start + depth * width);
+                    if b.column_stride == 1 {
+                        let from = b.at(row, column);
+                        panels_of_rows(from, b.row_stride, depth, count, shape.columns, out);
+                    } else {
+                        for (i, out) in out.chunks_mut(shape.columns * depth).enumerate() {
+                            let first = i * shape.columns;
+                            let from = b.at(row, column + first);
+                            let count = shape.columns.min(count - first);
+                            let width = out.len() / depth;
+                            lines(from, b.row_stride, b.column_stride, depth, count, width, out);
+                        }
+                    }
+                }
             }
         });
         Self { data, rows: b.rows, columns: b.columns, shape }
@@ -96,22 +112,40 @@ impl<T: Element> Packed<T> {
     }
 }
 
-/// Copies `depth` rows from `row` on and `count` columns from `column` on, a row of `width`
-/// numbers after the other, zeros beyond `count`.
-///
-/// # Safety
-/// The rows and columns lie inside the matrix.
-unsafe fn pack_steps<T: Element>(
-    b: &Mat<T>,
-    row: usize,
-    depth: usize,
-    column: usize,
-    count: usize,
-    width: usize,
-    out: &mut [T],
-) {
-    let start = b.at(row, column);
-    lines(start, b.row_stride, b.column_stride, depth, count, width, out);
+vectorized! {
+    /// Copies `count` numbers of each of `depth` rows, `step` apart, into panels of `width` columns,
+    /// the last as many whole vectors wide as it needs. Rows are read in one go, because each may
+    /// lie in a page of its own.
+    fn panels_of_rows<S, T: Element>(
+        source: *const T,
+        step: isize,
+        depth: usize,
+        count: usize,
+        width: usize,
+        out: &mut [T],
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let whole = out.len() / depth;
+        assert!(count <= whole && whole % lanes == 0);
+        let out = out.as_mut_ptr();
+        for k in 0..depth {
+            let row = source.wrapping_offset(k as isize * step);
+            for i in (0..whole).step_by(lanes) {
+                let panel = i / width * width;
+                let wide = width.min(whole - panel);
+                let real = lanes.min(count.saturating_sub(i));
+                // SAFETY: the row holds `count` numbers, and `out` holds `depth` rows of `whole`.
+                unsafe {
+                    let to = out.add(panel * depth + k * wide + i - panel);
+                    if real == lanes {
+                        T::V::<S>::load(row.add(i)).store(to);
+                    } else {
+                        T::V::<S>::load_first(row.wrapping_add(i), real).store(to);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Copies `rows` rows from `row` on and `depth` columns from `column` on as panels of balanced
