@@ -7,11 +7,10 @@ BIN := .venv/bin
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'maturin>=1.9.4,<2'
-	$(BIN)/pip install --quiet numpy safetensors click rich jinja2 matplotlib hypothesis pytest pytest-benchmark mypy ruff
 	touch $@
 
 build: .venv/ready
-	cd rust/python && VIRTUAL_ENV=$(CURDIR)/.venv ../../$(BIN)/maturin develop --release --quiet
+	cd rust/python && VIRTUAL_ENV=$(CURDIR)/.venv ../../$(BIN)/maturin develop --release --quiet --extras report,test,bench,lint
 
 test: test-rust test-python
 

@@ -13,7 +13,6 @@ import lamina
 from lamina import _kernels
 from lamina.bench.cases import Case, Work, torch_module
 
-
 # Threads of the library before may spin this long for more work, on a core that the next needs.
 _PAUSE = 0.2
 
