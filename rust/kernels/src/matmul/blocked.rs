@@ -14,8 +14,7 @@ const HEIGHT: usize = 336;
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
 
-/// Columns of the product up to which rows of the left matrix are read where they lie: packing
-/// them would not pay.
+/// Columns of the product up to which the left matrix is read where it lies: packing would not pay.
 const READ_IN_PLACE: usize = 768;
 
 /// Blocks of rows from which on tasks take whole rows and pack their own part of the left matrix.
@@ -62,7 +61,7 @@ pub(super) fn multiply_packed<T: Element>(
     let cost = work(a.rows, b.columns(), a.columns);
     let job = Job { a, b, c, accumulate, epilogue };
     let most = b.shape().depth;
-    if a.column_stride == 1 && b.columns() <= READ_IN_PLACE {
+    if (a.column_stride == 1 || a.row_stride == 1) && b.columns() <= READ_IN_PLACE {
         return job.in_place(cost);
     }
     if blocks.len() >= MANY_BLOCKS {
@@ -142,11 +141,11 @@ struct Job<'a, T: Element> {
     epilogue: &'a Epilogue<'a, T>,
 }
 
-/// Part of the left matrix: packed panels, or rows where they lie.
+/// Part of the left matrix: packed panels, or where it lies, with its strides.
 #[derive(Clone, Copy)]
 enum Left<T> {
     Packed(*const T),
-    Rows(*const T, isize),
+    InPlace(*const T, isize, isize),
 }
 
 impl<T: Element> Job<'_, T> {
@@ -165,7 +164,8 @@ impl<T: Element> Job<'_, T> {
             let (row, rows) = blocks[task % blocks.len()];
             let (from, to) = groups[task / blocks.len()];
             for step in (0..self.a.columns).step_by(tile.depth) {
-                let left = Left::Rows(self.a.at(row, step), self.a.row_stride);
+                let left =
+                    Left::InPlace(self.a.at(row, step), self.a.row_stride, self.a.column_stride);
                 // SAFETY: no other task has these rows and columns.
                 unsafe { self.block(row, rows, step, from, to, left) };
             }
@@ -220,7 +220,7 @@ vectorized! {
         for (first, height) in balanced(rows, T::V::<S>::TILE_ROWS) {
             let (a, a_row, a_step) = match left {
                 Left::Packed(a) => (a.wrapping_add(first * depth), 1, height as isize),
-                Left::Rows(a, stride) => (a.wrapping_offset(first as isize * stride), stride, 1),
+                Left::InPlace(a, row, step) => (a.wrapping_offset(first as isize * row), row, step),
             };
             let p = Panels { k: depth, a, a_row, a_step, b: right, b_step: width as isize };
             // SAFETY: see above.

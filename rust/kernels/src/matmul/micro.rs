@@ -2,6 +2,9 @@
 
 use crate::simd::Vector;
 
+/// Steps between the right panel's lines in use and those asked for.
+const AHEAD: isize = 12;
+
 /// What one tile needs: `k` steps down the left panel and the right panel.
 #[derive(Clone, Copy)]
 pub(super) struct Panels<T> {
@@ -37,8 +40,10 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     }
     for _ in 0..p.k {
         let mut right = [V::zero(); N];
+        let ahead = b.wrapping_offset(AHEAD * p.b_step);
         for j in 0..N {
             right[j] = V::load(b.add(j * V::LANES));
+            V::prefetch(ahead.wrapping_add(j * V::LANES));
         }
         for i in 0..M {
             let left = V::splat(*a.offset(i as isize * p.a_row));

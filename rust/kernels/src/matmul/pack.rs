@@ -126,7 +126,7 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         let whole = out.len() / depth;
-        assert!(count <= whole && whole % lanes == 0);
+        assert!(count <= whole && whole.is_multiple_of(lanes));
         let out = out.as_mut_ptr();
         for k in 0..depth {
             let row = source.wrapping_offset(k as isize * step);
