@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _kernels
+
 if TYPE_CHECKING:
     from lamina.tensor import Tensor
 
 Array = npt.NDArray[Any]
 Gradients = tuple[Array | None, ...]
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+# Sums of at least this many numbers are worth a kernel on all threads.
+_THREADED = 16_384
+# Types that the kernels compute with.
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class _State(threading.local):
@@ -94,6 +102,8 @@ class Node:
 
 
 def _add(a: Array, b: Array, in_place: bool) -> Array:
+    if a.size >= _THREADED and a.dtype in FLOATS:
+        return _kernels.arithmetic_add(a, b)
     return np.add(a, b, out=a) if in_place else a + b
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 import lamina
 from lamina import _kernels, tape
-from lamina.tape import Gradients, Node, is_grad_enabled
+from lamina.tape import FLOATS, Gradients, Node, is_grad_enabled
 
 Array = npt.NDArray[Any]
 ArrayLike = npt.ArrayLike
@@ -23,6 +23,11 @@ Index = int | slice | EllipsisType | None | Array | Sequence[int] | tuple[Any, .
 
 # Outputs from this many numbers on come from recycled memory, whose pages are already there.
 _RECYCLED = 16_384
+_THREADED: dict[np.ufunc, Callable[[Array, Array], Array]] = {
+    np.add: _kernels.arithmetic_add,
+    np.subtract: _kernels.arithmetic_subtract,
+    np.multiply: _kernels.arithmetic_multiply,
+}
 
 
 class Tensor:
@@ -548,14 +553,20 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     size = 1
     for length in shape:
         size *= length
-    if size >= _RECYCLED and dtype.kind == "f" and dtype.itemsize in (4, 8):
+    if size >= _RECYCLED and dtype in FLOATS:
         return _kernels.empty(shape, dtype.itemsize == 8)
     return np.empty(shape, dtype)
 
 
 def _apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
-    if a.dtype == b.dtype and a.dtype.kind == "f" and (a.size >= _RECYCLED or b.size >= _RECYCLED):
-        shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
+    if a.dtype == b.dtype and a.dtype in FLOATS and max(a.size, b.size) >= _RECYCLED:
+        shape = a.shape
+        if shape == b.shape:
+            kernel = _THREADED.get(ufunc)
+            if kernel is not None:
+                return kernel(a, b)
+        else:
+            shape = np.broadcast_shapes(shape, b.shape)
         result: Array = ufunc(a, b, out=empty(shape, a.dtype))
         return result
     return np.asarray(ufunc(a, b))

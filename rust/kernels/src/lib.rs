@@ -5,6 +5,7 @@
 //! hands them to [`threads`], and each chunk calls a function made by [`vectorized!`].
 
 pub mod activation;
+pub mod arithmetic;
 pub mod attention;
 pub mod conv;
 pub mod cross_entropy;

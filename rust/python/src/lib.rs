@@ -2,6 +2,7 @@
 //! No arithmetic.
 
 mod activation;
+mod arithmetic;
 mod attention;
 mod conv;
 mod convert;
@@ -34,6 +35,8 @@ mod _kernels {
 
     #[pymodule_export]
     use crate::activation::{activation_backward, activation_forward};
+    #[pymodule_export]
+    use crate::arithmetic::{arithmetic_add, arithmetic_multiply, arithmetic_subtract};
     #[pymodule_export]
     use crate::attention::{
         attention_backward, attention_forward, self_attention_backward, self_attention_forward,
