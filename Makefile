@@ -10,7 +10,7 @@ BIN := .venv/bin
 	touch $@
 
 build: .venv/ready
-	cd rust/python && VIRTUAL_ENV=$(CURDIR)/.venv ../../$(BIN)/maturin develop --release --quiet --extras report,test,bench,lint
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --quiet --extras report,test,bench,lint
 
 test: test-rust test-python
 
