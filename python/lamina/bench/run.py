@@ -13,6 +13,7 @@ import lamina
 from lamina import _kernels
 from lamina.bench.cases import Case, Work, torch_module
 
+_WARM_UP = 0.05
 # Threads of the library before may spin this long for more work, on a core that the next needs.
 _PAUSE = 0.2
 
@@ -79,8 +80,9 @@ def machine() -> Machine:
 def run(cases: Sequence[Case], *, rounds: int = 15, torch: bool = True) -> Iterator[Result]:
     """Measure each case: lamina, NumPy, torch, lamina, NumPy, torch, ...
 
-    Each library waits until the threads of the one before are asleep, does the work once untimed,
-    which wakes its own threads and caches, and then once timed.
+    Each library waits until the threads of the one before are asleep, does the work untimed for a
+    twentieth of a second, which wakes its own threads and spreads them over the processors, and
+    then once timed.
 
     Args:
         cases: what to measure.
@@ -101,6 +103,12 @@ def run(cases: Sequence[Case], *, rounds: int = 15, torch: bool = True) -> Itera
             yield _measure(case, works, rounds)
 
 
+def _warm_up(work: Work) -> None:
+    start = time.perf_counter()
+    while time.perf_counter() - start < _WARM_UP:
+        work()
+
+
 def _measure(case: Case, works: dict[str, Work], rounds: int) -> Result:
     for work in works.values():
         work()
@@ -108,7 +116,7 @@ def _measure(case: Case, works: dict[str, Work], rounds: int) -> Result:
     for i in range(rounds):
         for name, work in works.items():
             time.sleep(_PAUSE)
-            work()
+            _warm_up(work)
             start = time.perf_counter()
             work()
             times[name][i] = time.perf_counter() - start
