@@ -2,7 +2,7 @@
 
 use super::epilogue::Epilogue;
 use super::micro::{Panels, tile_of};
-use super::pack::{Packed, balanced, pack_left};
+use super::pack::{Packed, TileShape, balanced, pack_left, panels_of_rows, tile_shape};
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -11,14 +11,22 @@ use crate::{Element, threads, vectorized};
 /// Rows of the left matrix in a block, which stays in the second cache.
 const HEIGHT: usize = 336;
 
+/// Tiles in a block of rows at least, so that a panel of the right matrix is used a few times.
+const TILES: usize = 4;
+
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
 
 /// Columns of the product up to which the left matrix is read where it lies: packing would not pay.
 const READ_IN_PLACE: usize = 768;
 
-/// Blocks of rows from which on tasks take whole rows and pack their own part of the left matrix.
-const MANY_BLOCKS: usize = 8;
+/// Distance between columns up to which a transposed left matrix is read where it lies: those
+/// farther apart are in pages of their own.
+const NEAR_COLUMNS: usize = 128;
+
+/// Bytes between rows of the right matrix up to which tasks copy panels for themselves: rows
+/// farther apart fall on too few sets of the caches.
+const NEAR_ROWS: usize = 5 << 10;
 
 /// The product of matrices in any order.
 pub(super) fn multiply<T: Element>(
@@ -28,6 +36,10 @@ pub(super) fn multiply<T: Element>(
     accumulate: bool,
     epilogue: &Epilogue<'_, T>,
 ) {
+    let apart = b.row_stride.unsigned_abs() * size_of::<T>();
+    if b.column_stride == 1 && apart <= NEAR_ROWS {
+        return Job { a, b: Right::Rows(b), c, accumulate, epilogue }.run(tile_shape::<T>());
+    }
     let width = (PACKED_AT_ONCE / b.rows).max(1024).next_multiple_of(64).min(b.columns);
     for column in (0..b.columns).step_by(width) {
         let count = width.min(b.columns - column);
@@ -57,61 +69,7 @@ pub(super) fn multiply_packed<T: Element>(
     if a.columns == 0 {
         return no_terms(a.rows, b.columns(), c, accumulate, epilogue);
     }
-    let blocks: Vec<_> = balanced(a.rows, HEIGHT).collect();
-    let cost = work(a.rows, b.columns(), a.columns);
-    let job = Job { a, b, c, accumulate, epilogue };
-    let most = b.shape().depth;
-    if (a.column_stride == 1 || a.row_stride == 1) && b.columns() <= READ_IN_PLACE {
-        return job.in_place(cost);
-    }
-    if blocks.len() >= MANY_BLOCKS {
-        threads::for_each(blocks.len(), cost, |task| {
-            let (row, rows) = blocks[task];
-            let mut left = Scratch::new(rows * most.min(a.columns));
-            for step in (0..a.columns).step_by(most) {
-                let depth = most.min(a.columns - step);
-                // SAFETY: the block lies inside the matrix, and no other task has its rows.
-                unsafe {
-                    pack_left(&a, row, rows, step, depth, b.shape().rows, &mut left);
-                    job.block(row, rows, step, 0, b.columns(), Left::Packed(left.as_ptr()));
-                }
-            }
-        });
-        return;
-    }
-    // Few rows: the left matrix is packed once, and tasks take groups of columns.
-    let mut left = Scratch::new(a.rows * a.columns);
-    let shared = threads::Shared::new(&mut left);
-    let steps = a.columns.div_ceil(most);
-    threads::for_each(blocks.len() * steps, a.rows * a.columns, |task| {
-        let (row, rows) = blocks[task / steps];
-        let step = task % steps * most;
-        let depth = most.min(a.columns - step);
-        let start = row * a.columns + rows * step;
-        // SAFETY: blocks do not overlap, and lie inside the matrix.
-        unsafe {
-            let out = shared.slice(start..start + rows * depth);
-            pack_left(&a, row, rows, step, depth, b.shape().rows, out);
-        }
-    });
-    let panels = b.columns().div_ceil(b.shape().columns);
-    let groups: Vec<_> = balanced(panels, panels.div_ceil(MANY_BLOCKS.div_ceil(blocks.len())))
-        .map(|(first, count)| {
-            let columns = b.shape().columns;
-            (first * columns, ((first + count) * columns).min(b.columns()))
-        })
-        .collect();
-    threads::for_each(blocks.len() * groups.len(), cost, |task| {
-        let (row, rows) = blocks[task % blocks.len()];
-        let (from, to) = groups[task / blocks.len()];
-        for step in (0..a.columns).step_by(most) {
-            let depth = most.min(a.columns - step);
-            let start = row * a.columns + rows * step;
-            let left = Left::Packed(left[start..start + rows * depth].as_ptr());
-            // SAFETY: no other task has these rows and columns.
-            unsafe { job.block(row, rows, step, from, to, left) };
-        }
-    });
+    Job { a, b: Right::Packed(b), c, accumulate, epilogue }.run(b.shape());
 }
 
 /// A product without terms: zero, or what was there, through the epilogue.
@@ -133,9 +91,25 @@ pub(super) fn no_terms<T: Element>(
     }
 }
 
+/// The right matrix: packed, or rows of which each task copies a panel before it uses it.
+#[derive(Clone, Copy)]
+enum Right<'a, T: Element> {
+    Packed(&'a Packed<T>),
+    Rows(Mat<T>),
+}
+
+impl<T: Element> Right<'_, T> {
+    fn columns(&self) -> usize {
+        match self {
+            Right::Packed(b) => b.columns(),
+            Right::Rows(b) => b.columns,
+        }
+    }
+}
+
 struct Job<'a, T: Element> {
     a: Mat<T>,
-    b: &'a Packed<T>,
+    b: Right<'a, T>,
     c: Target<T>,
     accumulate: bool,
     epilogue: &'a Epilogue<'a, T>,
@@ -149,53 +123,82 @@ enum Left<T> {
 }
 
 impl<T: Element> Job<'_, T> {
-    /// The product with the rows of the left matrix read where they lie.
-    fn in_place(&self, cost: usize) {
-        const ROWS: usize = 4;
-        let tile = self.b.shape();
-        let blocks: Vec<_> = balanced(self.a.rows, ROWS * tile.rows).collect();
-        let panels = self.b.columns().div_ceil(tile.columns);
-        let groups: Vec<_> = balanced(panels, panels.div_ceil(MANY_BLOCKS.div_ceil(blocks.len())))
-            .map(|(first, count)| {
-                (first * tile.columns, ((first + count) * tile.columns).min(self.b.columns()))
-            })
-            .collect();
+    /// Shares the product out as blocks of rows, and groups of columns where the rows are few.
+    fn run(&self, tile: TileShape) {
+        let (a, columns) = (&self.a, self.b.columns());
+        let in_place = columns <= READ_IN_PLACE
+            && (a.column_stride == 1
+                || (a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS));
+        let (blocks, groups) = share(a.rows, columns, tile, in_place);
+        let cost = work(a.rows, columns, a.columns);
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
             let (row, rows) = blocks[task % blocks.len()];
             let (from, to) = groups[task / blocks.len()];
-            for step in (0..self.a.columns).step_by(tile.depth) {
-                let left =
-                    Left::InPlace(self.a.at(row, step), self.a.row_stride, self.a.column_stride);
-                // SAFETY: no other task has these rows and columns.
-                unsafe { self.block(row, rows, step, from, to, left) };
+            let depth = tile.depth.min(a.columns);
+            let mut left = Scratch::new(if in_place { 0 } else { rows * depth });
+            let mut copy = Scratch::new(match self.b {
+                Right::Packed(_) => 0,
+                Right::Rows(_) => depth * tile.columns,
+            });
+            for step in (0..a.columns).step_by(tile.depth) {
+                let depth = depth.min(a.columns - step);
+                // SAFETY: the block lies inside the matrix, and no other task has its rows and
+                // columns.
+                unsafe {
+                    let part = if in_place {
+                        Left::InPlace(a.at(row, step), a.row_stride, a.column_stride)
+                    } else {
+                        pack_left(a, row, rows, step, depth, tile.rows, &mut left);
+                        Left::Packed(left.as_ptr())
+                    };
+                    self.block((row, rows), (step, depth), (from, to), tile, part, &mut copy);
+                }
             }
         });
     }
 
-    /// Adds the steps from `step` on, one block deep, to `rows` rows from `row` on and the columns
-    /// `from` to `to`, of which `from` begins a panel.
+    /// Adds `depth` steps from `step` on to `rows` rows from `row` on and the columns `from` to
+    /// `to`, of which `from` begins a panel.
     ///
     /// # Safety
     /// `left` holds these rows and steps; nothing else reads or writes these rows and columns of
     /// the target meanwhile.
     unsafe fn block(
         &self,
-        row: usize,
-        rows: usize,
-        step: usize,
-        from: usize,
-        to: usize,
+        (row, rows): (usize, usize),
+        (step, depth): (usize, usize),
+        (from, to): (usize, usize),
+        tile: TileShape,
         left: Left<T>,
+        copy: &mut [T],
     ) {
         let accumulate = self.accumulate || step > 0;
-        let last = step + self.b.shape().depth >= self.a.columns;
-        let columns = self.b.shape().columns;
-        for column in (from..to).step_by(columns) {
-            let (right, width) = self.b.panel(step, column);
-            let count = columns.min(to - column);
-            let depth = right.len() / width;
+        let last = step + depth == self.a.columns;
+        for column in (from..to).step_by(tile.columns) {
+            let count = tile.columns.min(to - column);
+            let width = count.next_multiple_of(tile.lanes);
+            let copy = copy.as_mut_ptr();
+            let right = match self.b {
+                Right::Packed(b) => {
+                    let start = b.panel(step, column).as_ptr();
+                    Panel { start, step: width as isize, copy: None }
+                }
+                Right::Rows(b) if count == tile.columns => {
+                    Panel { start: b.at(step, column), step: b.row_stride, copy: Some(copy) }
+                }
+                Right::Rows(b) => {
+                    let out = std::slice::from_raw_parts_mut(copy, depth * width);
+                    panels_of_rows(b.at(step, column), b.row_stride, depth, count, width, out);
+                    Panel { start: copy, step: width as isize, copy: None }
+                }
+            };
+            let next = match self.b {
+                _ if column + tile.columns >= to => std::ptr::null(),
+                Right::Packed(b) => b.panel(step, column + tile.columns).as_ptr(),
+                Right::Rows(b) => b.at(step, column + tile.columns),
+            };
             let c = self.c.at(row, column);
-            panel(rows, depth, left, right.as_ptr(), width, c, self.c.stride, count, accumulate);
+            panel(rows, depth, left, right, width, next, c, self.c.stride, count, accumulate);
             if last {
                 self.epilogue.finish(self.c, row, rows, column, count);
             }
@@ -203,33 +206,86 @@ impl<T: Element> Job<'_, T> {
     }
 }
 
+/// Blocks of rows, first and count, and groups of columns, from and to: as many tasks as keep all
+/// threads busy to the end.
+fn share(rows: usize, columns: usize, tile: TileShape, in_place: bool) -> (Spans, Spans) {
+    let threads = threads::num_threads();
+    let tasks = 2 * threads;
+    let panels = columns.div_ceil(tile.columns);
+    // A task that packs its left matrix must have a use for it.
+    let fewest = if in_place { 4 } else { 16 };
+    let most = rows.div_ceil(TILES * tile.rows);
+    let blocks = rows.div_ceil(HEIGHT);
+    let groups = tasks.div_ceil(blocks).min(panels / fewest).max(1);
+    let blocks = blocks.max(tasks.div_ceil(groups).min(most));
+    let even = blocks.next_multiple_of(threads);
+    let blocks = balanced(rows, rows.div_ceil(if even <= most { even } else { blocks }));
+    let groups = balanced(panels, panels.div_ceil(groups)).map(|(first, count)| {
+        (first * tile.columns, ((first + count) * tile.columns).min(columns))
+    });
+    (blocks.collect(), groups.collect())
+}
+
+type Spans = Vec<(usize, usize)>;
+
+/// A panel of the right matrix: where it begins, the distance between its steps, and where the first
+/// tile copies it, if it is not packed.
+#[derive(Clone, Copy)]
+struct Panel<T> {
+    start: *const T,
+    step: isize,
+    copy: Option<*mut T>,
+}
+
 vectorized! {
     /// Tiles down one right panel of `depth` steps of `width` numbers, to `rows` rows of `columns`
-    /// numbers at `c`. The pointers hold what these numbers say.
+    /// numbers at `c`. The pointers hold what these numbers say. The panel at `next`, if there is
+    /// one, is asked for meanwhile.
     fn panel<S, T: Element>(
         rows: usize,
         depth: usize,
         left: Left<T>,
-        right: *const T,
+        right: Panel<T>,
         width: usize,
+        next: *const T,
         c: *mut T,
         stride: usize,
         columns: usize,
         accumulate: bool,
     ) {
-        for (first, height) in balanced(rows, T::V::<S>::TILE_ROWS) {
+        let lanes = T::V::<S>::LANES;
+        let share = depth.div_ceil(rows.div_ceil(T::V::<S>::TILE_ROWS));
+        for (i, (first, height)) in balanced(rows, T::V::<S>::TILE_ROWS).enumerate() {
+            if !next.is_null() {
+                for line in i * share..((i + 1) * share).min(depth) {
+                    let line = next.wrapping_offset(line as isize * right.step);
+                    for j in 0..T::V::<S>::TILE_VECTORS {
+                        T::V::<S>::prefetch_far(line.wrapping_add(j * lanes));
+                    }
+                }
+            }
             let (a, a_row, a_step) = match left {
                 Left::Packed(a) => (a.wrapping_add(first * depth), 1, height as isize),
                 Left::InPlace(a, row, step) => (a.wrapping_offset(first as isize * row), row, step),
             };
-            let p = Panels { k: depth, a, a_row, a_step, b: right, b_step: width as isize };
+            let (b, b_step, copy) = match right.copy {
+                Some(copy) if i > 0 => (copy.cast_const(), width as isize, None),
+                copy => (right.start, right.step, copy),
+            };
+            let p = Panels { k: depth, a, a_row, a_step, b, b_step, copy: copy.unwrap_or(std::ptr::null_mut()) };
+            let c = c.wrapping_add(first * stride);
+            macro_rules! tile {
+                ($n:literal, $copy:literal) => {
+                    tile_of::<T::V<S>, $n, $copy>(height, p, c, stride, columns, accumulate)
+                };
+            }
             // SAFETY: see above.
             unsafe {
-                let c = c.add(first * stride);
-                if width > T::V::<S>::LANES {
-                    tile_of::<T::V<S>, 2>(height, p, c, stride, columns, accumulate);
-                } else {
-                    tile_of::<T::V<S>, 1>(height, p, c, stride, columns, accumulate);
+                match (width > lanes, copy.is_some()) {
+                    (true, true) => tile!(2, true),
+                    (true, false) => tile!(2, false),
+                    (false, true) => tile!(1, true),
+                    (false, false) => tile!(1, false),
                 }
             }
         }

@@ -2,9 +2,6 @@
 
 use crate::simd::Vector;
 
-/// Steps between the right panel's lines in use and those asked for.
-const AHEAD: isize = 12;
-
 /// What one tile needs: `k` steps down the left panel and the right panel.
 #[derive(Clone, Copy)]
 pub(super) struct Panels<T> {
@@ -16,15 +13,18 @@ pub(super) struct Panels<T> {
     pub(super) b: *const T,
     /// Distance in the right panel between steps.
     pub(super) b_step: isize,
+    /// Where a tile that copies the right panel puts it, step after step.
+    pub(super) copy: *mut T,
 }
 
-/// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`.
+/// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
+/// right panel where its next readers find it in order.
 ///
 /// # Safety
 /// The panels hold `k` steps of `M` numbers and of `N` full vectors (`columns` numbers where
 /// `masked`); `c` has `M` rows of `columns` numbers, `c_row` apart.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
+pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool>(
     p: Panels<V::Elem>,
     c: *mut V::Elem,
     c_row: usize,
@@ -32,18 +32,19 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     accumulate: bool,
 ) {
     let mut sums = [[V::zero(); N]; M];
-    let (mut a, mut b) = (p.a, p.b);
+    let (mut a, mut b, mut copy) = (p.a, p.b, p.copy);
     for i in 0..M {
         for j in 0..N {
-            V::prefetch(c.wrapping_add(i * c_row + j * V::LANES));
+            V::prefetch_far(c.wrapping_add(i * c_row + j * V::LANES));
         }
     }
     for _ in 0..p.k {
         let mut right = [V::zero(); N];
-        let ahead = b.wrapping_offset(AHEAD * p.b_step);
         for j in 0..N {
             right[j] = V::load(b.add(j * V::LANES));
-            V::prefetch(ahead.wrapping_add(j * V::LANES));
+            if COPY {
+                right[j].store(copy.add(j * V::LANES));
+            }
         }
         for i in 0..M {
             let left = V::splat(*a.offset(i as isize * p.a_row));
@@ -53,27 +54,19 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
         }
         a = a.wrapping_offset(p.a_step);
         b = b.wrapping_offset(p.b_step);
+        copy = copy.wrapping_add(N * V::LANES);
     }
+    let whole = columns >= N * V::LANES;
     for i in 0..M {
-        let row = c.add(i * c_row);
         for j in 0..N {
-            let start = j * V::LANES;
-            if start >= columns {
-                break;
-            }
-            let at = row.add(start);
-            let mut sum = sums[i][j];
-            if columns - start >= V::LANES {
-                if accumulate {
-                    sum = sum.add(V::load(at));
-                }
+            let at = c.wrapping_add(i * c_row + j * V::LANES);
+            if whole {
+                let sum = if accumulate { sums[i][j].add(V::load(at)) } else { sums[i][j] };
                 sum.store(at);
             } else {
-                let count = columns - start;
-                if accumulate {
-                    sum = sum.add(V::load_first(at, count));
-                }
-                sum.store_first(at, count);
+                let count = columns.saturating_sub(j * V::LANES).min(V::LANES);
+                let before = if accumulate { V::load_first(at, count) } else { V::zero() };
+                sums[i][j].add(before).store_first(at, count);
             }
         }
     }
@@ -84,7 +77,7 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-pub(super) unsafe fn tile_of<V: Vector, const N: usize>(
+pub(super) unsafe fn tile_of<V: Vector, const N: usize, const COPY: bool>(
     rows: usize,
     p: Panels<V::Elem>,
     c: *mut V::Elem,
@@ -99,9 +92,9 @@ pub(super) unsafe fn tile_of<V: Vector, const N: usize>(
                     // Distances the compiler knows where the left panel is packed.
                     if p.a_row == 1 && p.a_step == $m {
                         let p = Panels { a_row: 1, a_step: $m, ..p };
-                        tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                        tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);
                     } else {
-                        tile::<V, $m, N>(p, c, c_row, columns, accumulate);
+                        tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);
                     }
                 })*
                 _ => unreachable!("a tile of {rows} rows"),

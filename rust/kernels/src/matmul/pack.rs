@@ -34,8 +34,7 @@ pub(super) fn tile_shape<T: Element>() -> TileShape {
         (Level::Avx512, false) => (6, 1, 8),
         (_, false) => (4, 1, 4),
     };
-    let depth = if isa() == Level::Avx512 { 512 } else { 256 };
-    TileShape { rows, columns: vectors * lanes, lanes, depth }
+    TileShape { rows, columns: vectors * lanes, lanes, depth: 256 }
 }
 
 /// A right-hand matrix `[K, N]` in the layout the inner loops read, for use in many products.
@@ -102,13 +101,13 @@ impl<T: Element> Packed<T> {
         self.shape
     }
 
-    /// The panel that begins at `column`, from `row` on, which begins a block; and its width.
-    pub(super) fn panel(&self, row: usize, column: usize) -> (&[T], usize) {
+    /// The panel that begins at `column`, from `row` on, which begins a block.
+    pub(super) fn panel(&self, row: usize, column: usize) -> &[T] {
         let padded = self.columns.next_multiple_of(self.shape.lanes);
         let width = self.shape.columns.min(padded - column);
         let depth = self.shape.depth.min(self.rows - row);
         let start = row * padded + column * depth;
-        (&self.data[start..start + depth * width], width)
+        &self.data[start..start + depth * width]
     }
 }
 
@@ -116,7 +115,7 @@ vectorized! {
     /// Copies `count` numbers of each of `depth` rows, `step` apart, into panels of `width` columns,
     /// the last as many whole vectors wide as it needs. Rows are read in one go, because each may
     /// lie in a page of its own.
-    fn panels_of_rows<S, T: Element>(
+    pub(super) fn panels_of_rows<S, T: Element>(
         source: *const T,
         step: isize,
         depth: usize,
@@ -162,10 +161,44 @@ pub(super) unsafe fn pack_left<T: Element>(
     tile_rows: usize,
     out: &mut [T],
 ) {
+    if a.row_stride == 1 {
+        return panels_of_columns(a.at(row, column), a.column_stride, rows, depth, tile_rows, out);
+    }
     for (first, height) in balanced(rows, tile_rows) {
         let out = &mut out[first * depth..][..height * depth];
         let start = a.at(row + first, column);
         lines(start, a.column_stride, a.row_stride, depth, height, height, out);
+    }
+}
+
+vectorized! {
+    /// Copies `depth` columns of `rows` numbers, `step` apart, into panels of balanced heights.
+    /// Columns are read in one go, because each may lie in a page of its own.
+    fn panels_of_columns<S, T: Element>(
+        source: *const T,
+        step: isize,
+        rows: usize,
+        depth: usize,
+        tile_rows: usize,
+        out: &mut [T],
+    ) {
+        assert!(out.len() >= rows * depth);
+        let lanes = T::V::<S>::LANES;
+        let out = out.as_mut_ptr();
+        for k in 0..depth {
+            let column = source.wrapping_offset(k as isize * step);
+            for (first, height) in balanced(rows, tile_rows) {
+                // SAFETY: the column holds `rows` numbers, and `out` holds `depth` times as many.
+                unsafe {
+                    let to = out.add(first * depth + k * height);
+                    for i in (0..height).step_by(lanes) {
+                        let count = lanes.min(height - i);
+                        T::V::<S>::load_first(column.add(first + i), count)
+                            .store_first(to.add(i), count);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -99,12 +99,13 @@ vectorized! {
                     a_step: 1,
                     b: b.add(column),
                     b_step: step,
+                    copy: std::ptr::null_mut(),
                 };
                 let c = c.add(column);
                 macro_rules! heights {
                     ($n:literal: $($m:literal)*) => {
                         match rows {
-                            $($m => tile::<T::V<S>, $m, $n>(p, c, stride, $n * lanes, accumulate),)*
+                            $($m => tile::<T::V<S>, $m, $n, false>(p, c, stride, $n * lanes, accumulate),)*
                             _ => unreachable!("{rows} rows"),
                         }
                     };

@@ -146,6 +146,19 @@ pub trait Vector: Copy {
         let _ = at;
     }
 
+    /// Asks for the cache line of an address to come as near as the second cache.
+    #[inline(always)]
+    fn prefetch_far(at: *const Self::Elem) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as for `prefetch`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(at.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
     /// The first numbers of `from`, at most a register full; zero in lanes beyond its end.
     #[inline(always)]
     fn read(from: &[Self::Elem]) -> Self {
