@@ -14,7 +14,7 @@ FLOORS = [
     ["random", "tape", "profiler", "precision"],
     ["tensor"],
     ["ops"],
-    ["files"],
+    ["files", "terminal"],
     ["nn", "optim"],
     ["data", "text", "generation"],
     ["train"],
