@@ -4,12 +4,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from datetime import timedelta
 
 _PERIOD = 0.1
+_WIDTH = 40
 
 
 class Reporter:
@@ -34,49 +32,44 @@ class Lines(Reporter):
 
 
 class Bar(Lines):
-    """A bar that moves with the steps, and a line for each epoch."""
+    """A bar that moves with the steps, and a line for each epoch above it."""
 
     def __init__(self, total: int | None) -> None:
         # Imported here: a quarter of the time it takes to import this package.
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from lamina.terminal import Live, Terminal
 
-        self._progress: Progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            auto_refresh=False,
-        )
-        self._task: TaskID = self._progress.add_task("training", total=total)
-        self._shown = 0.0
-        self._progress.start()
+        self._terminal = Terminal(sys.stderr)
+        self._total = total
+        self._done = 0
+        self._title = "training"
+        self._started = self._shown = time.monotonic()
+        self._live = Live(self._terminal, self._lines)
+        self._live.start()
 
     def step(self, done: int, loss: float) -> None:
         """Move the bar, ten times a second at most."""
+        self._done = done
         now = time.monotonic()
         if now - self._shown >= _PERIOD:
             self._shown = now
-            self._progress.update(self._task, completed=done, description=f"loss {loss:.4f}")
-            self._progress.refresh()
-
-    def epoch(self, epoch: int, row: Mapping[str, float]) -> None:
-        """Print the row above the bar."""
-        self._progress.console.print(describe(epoch, row), highlight=False, markup=False)
+            self._title = f"loss {loss:.4f}"
+            self._live.draw()
 
     def close(self) -> None:
         """Remove the bar."""
-        self._progress.stop()
+        self._live.stop()
+
+    def _lines(self) -> list[str]:
+        passed = time.monotonic() - self._started
+        if not self._total:
+            return [f"{self._title}  {self._done} steps  {_clock(passed)}"]
+        share = self._done / self._total
+        end = f"{self._done}/{self._total}  {_clock(passed)}"
+        if self._done:
+            end += f"  {_clock(passed / share - passed)} left"
+        room = self._terminal.width - len(self._title) - len(end) - 4
+        bar = self._terminal.bar(share, max(0, min(_WIDTH, room)))
+        return [f"{self._title}  {bar}  {end}"]
 
 
 def reporter(progress: bool | None, total: int | None) -> Reporter:
@@ -95,3 +88,7 @@ def describe(epoch: int, row: Mapping[str, float]) -> str:
         f"{name} {value:.4g}" for name, value in row.items() if name not in ("steps", "seconds")
     )
     return f"epoch {epoch + 1}: {values} ({row['steps']:.0f} steps, {row['seconds']:.1f} s)"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))
