@@ -1,16 +1,31 @@
 import io
 import math
+import re
 
 import pytest
-from rich.console import Console
 
 from lamina.compare import Progress, family
 from lamina.compare.table import LiveTable, print_comparison
+from lamina.terminal import Terminal
 
 
-def printed(made, width=80, **options):
+class Window(io.StringIO):
+    """Says of itself that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def window(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Window()
+
+
+def printed(made, width=80):
     file = io.StringIO()
-    print_comparison(Console(file=file, width=width, **options), made)
+    print_comparison(Terminal(file, width=width), made)
     return file.getvalue()
 
 
@@ -65,6 +80,22 @@ def test_no_colour_where_there_is_no_terminal(comparison):
     assert "\x1b" not in printed(comparison())
 
 
+def test_the_best_are_green_and_titles_bold_in_a_terminal(window, comparison):
+    print_comparison(Terminal(window, width=80), comparison())
+    text = window.getvalue()
+    assert "\x1b[32m\x1b[1m43.2*\x1b[0m" in text
+    assert "\x1b[1mSummary\x1b[0m" in text
+    assert re.sub("\x1b.*?m", "", text) == printed(comparison())
+
+
+def test_columns_without_room_stand_below(comparison):
+    rows = lines(comparison(), 60)
+    at = rows.index("Summary")
+    assert rows[at + 2].split()[:3] == ["model", "gen.", "meters"]
+    assert rows[at + 12].split() == ["model", "gen.", "plexity", "byte", "mass"]
+    assert rows[at + 19].split() == ["gpt", "3rd", "43.2*", "2.20*", "0.0%"]
+
+
 def test_samples_do_not_steer_the_terminal(comparison, result):
     bad = "\x1b[2J[bold]x[/nothing] :smile: \x07\u202e"
     text = printed(comparison(result("gpt", sample=bad), source=bad))
@@ -76,7 +107,7 @@ def test_samples_do_not_steer_the_terminal(comparison, result):
 def test_a_terminal_of_few_characters(comparison, result):
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
-    print_comparison(Console(file=file, width=80), comparison(result("gpt", sample="\u00e9\u4e00")))
+    print_comparison(Terminal(file, width=80), comparison(result("gpt", sample="\u00e9\u4e00")))
     file.flush()
     assert b"??" in raw.getvalue()
 
@@ -129,7 +160,7 @@ def steps(result):
 def test_plain_lines_where_there_is_no_terminal(result):
     file = io.StringIO()
     results = [result("ngram3"), result("gpt"), result("gpt")]
-    with LiveTable(Console(file=file), [family(r.family) for r in results], 15.0) as table:
+    with LiveTable(Terminal(file), [family(r.family) for r in results], 15.0) as table:
         for made in results:
             for step in steps(made):
                 table.update(step)
@@ -140,14 +171,11 @@ def test_plain_lines_where_there_is_no_terminal(result):
 
 
 def test_rows_fill_in(result):
-    console = Console(file=io.StringIO(), width=80)
     results = [result("ngram3"), result("gpt")]
-    table = LiveTable(console, [family(r.family) for r in results], 15.0)
+    table = LiveTable(Terminal(io.StringIO(), width=80), [family(r.family) for r in results], 15.0)
 
     def shown():
-        with console.capture() as capture:
-            console.print(table._table())
-        return [line.split() for line in capture.get().splitlines()]
+        return [re.sub("\x1b.*?m", "", line).split() for line in table.lines()]
 
     assert [row[1] for row in shown()[1:]] == ["waiting", "waiting"]
     for step in steps(results[0]):
@@ -163,12 +191,10 @@ def test_rows_fill_in(result):
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_a_terminal_is_left_as_it_was(result, error):
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=80, legacy_windows=False)
+def test_a_terminal_is_left_as_it_was(window, result, error):
 
     def train():
-        with LiveTable(console, [family("gpt")], 15.0) as table:
+        with LiveTable(Terminal(window, width=80), [family("gpt")], 15.0) as table:
             for step in steps(result("gpt")):
                 table.update(step)
             if error is not None:
@@ -179,6 +205,6 @@ def test_a_terminal_is_left_as_it_was(result, error):
     else:
         with pytest.raises(error):
             train()
-    text = file.getvalue()
+    text = window.getvalue()
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert "GPT" in text

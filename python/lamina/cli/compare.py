@@ -40,11 +40,10 @@ def compare(
     Without TEXT it takes the plays of Shakespeare that come with lamina. The last tenth of the text
     is held out, and quality is measured there.
     """
-    from rich.console import Console
-
     from lamina import compare as comparing
     from lamina.cli.options import check_writable, read_texts, write_json
     from lamina.compare.table import LiveTable, print_comparison
+    from lamina.terminal import Terminal
 
     check_writable(json_path)
     check_writable(report)
@@ -53,8 +52,8 @@ def compare(
     source, content = read_texts(text)
     names = comparing.DEFAULT if models is None else tuple(n.strip() for n in models.split(","))
     families = [comparing.family(name) for name in names]
-    console = Console()
-    with LiveTable(console, families, seconds) as table:
+    terminal = Terminal()
+    with LiveTable(terminal, families, seconds) as table:
         result = comparing.compare(
             source,
             content,
@@ -69,4 +68,4 @@ def compare(
         write_json(json_path, result.as_dict())
     if report is not None:
         comparing.write_report(result, report)
-    print_comparison(console, result)
+    print_comparison(terminal, result)

@@ -6,51 +6,38 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from lamina.compare import summary
 from lamina.compare.families import Family
 from lamina.compare.run import Comparison, ModelResult, Progress
+from lamina.terminal import Column, Live, Terminal, columns, styled, table, wrap
 
 _WIDE = 116
 _BAR = 16
 _SAMPLE_LINES = 6
-_BEST = "bold green"
+_REDRAWN = 0.25
+# A column and its cells.
+_Made = tuple[Column, Sequence[str]]
 
 
 class LiveTable:
     """Shows how far the training is: a table in a terminal, else a line for each model.
 
     Args:
-        console: where to.
+        terminal: where to.
         families: the rows, in the order in which they are trained.
         seconds: budget of each network.
     """
 
-    def __init__(self, console: Console, families: Sequence[Family], seconds: float) -> None:
-        self._console = console
+    def __init__(self, terminal: Terminal, families: Sequence[Family], seconds: float) -> None:
+        self._terminal = terminal
         self._families = list(families)
         self._seconds = seconds
         self._last: list[Progress | None] = [None] * len(self._families)
         self._started = 0.0
-        self._live: Live | None = None
-        if console.is_terminal and not console.is_dumb_terminal:
-            # A whole table is drawn over itself, so that it must not be taller than the window.
-            self._live = Live(
-                get_renderable=self._table,
-                console=console,
-                refresh_per_second=4,
-                vertical_overflow="crop",
-            )
+        self._live = Live(terminal, self.lines, _REDRAWN)
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
+        self._live.start()
         return self
 
     def __exit__(
@@ -59,10 +46,8 @@ class LiveTable:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._live is not None:
-            # The tables at the end say it all again; after an error this one is all there is.
-            self._live.transient = kind is None
-            self._live.stop()
+        # The tables at the end say it all again; after an error this one is all there is.
+        self._live.stop(keep=kind is not None)
 
     def update(self, progress: Progress) -> None:
         """Take in what happens now."""
@@ -71,7 +56,7 @@ class LiveTable:
         if before is None or before.stage != progress.stage:
             self._started = time.monotonic() - progress.seconds
         self._last[row] = progress
-        if self._live is None and progress.result is not None:
+        if not self._terminal.draws and progress.result is not None:
             self._print_done(progress.result)
 
     def _row(self, progress: Progress) -> int:
@@ -89,176 +74,178 @@ class LiveTable:
             f"{summary.bits(result.bits_per_byte)} bits per byte, "
             f"perplexity {summary.perplexity(result.perplexity)}"
         )
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._terminal.print(line)
 
-    def _table(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("model", no_wrap=True)
-        table.add_column("stage", no_wrap=True, width=9)
-        table.add_column("", width=_BAR)
-        table.add_column("seconds", justify="right", no_wrap=True)
-        table.add_column("bits per byte", justify="right", no_wrap=True)
-        for family, last in zip(self._families, self._last, strict=True):
-            table.add_row(*self._cells(family, last))
-        parts: list[RenderableType] = [table]
+    def lines(self) -> list[str]:
+        """The table as it is now."""
+        heads = [
+            Column("model"),
+            Column("stage", least=9),
+            Column(least=_BAR),
+            Column("seconds", right=True),
+            Column("bits per byte", right=True),
+        ]
+        rows = list(map(self._cells, self._families, self._last))
+        lines = table(heads, rows, self._terminal.width)
         if all(last is not None and last.result is not None for last in self._last):
-            parts.append(Text("measuring the kernels beside NumPy's", style="dim"))
-        return Group(*parts)
+            lines.append(styled("measuring the kernels beside NumPy's", dim=True))
+        return lines
 
-    def _cells(self, family: Family, last: Progress | None) -> Sequence[RenderableType]:
+    def _cells(self, family: Family, last: Progress | None) -> Sequence[str]:
         if last is None:
-            return Text(family.title, style="dim"), Text("waiting", style="dim"), "", "", ""
+            return styled(family.title, dim=True), styled("waiting", dim=True), "", "", ""
         bits = "" if math.isnan(last.bits_per_byte) else summary.bits(last.bits_per_byte)
         if last.result is not None:
             seconds = summary.duration(last.seconds)
-            return Text(family.title), Text("done", style="green"), "", seconds, bits
+            return family.title, styled("done", fg="green"), "", seconds, bits
+        title = styled(family.title, bold=True)
         if last.stage != "training":
-            seconds = summary.duration(last.seconds)
-            return Text(family.title, style="bold"), last.stage, "", seconds, bits
+            return title, last.stage, "", summary.duration(last.seconds), bits
         passed = time.monotonic() - self._started
-        bar: RenderableType = ""
+        bar = ""
         if family.options is not None:
-            done = min(passed, self._seconds)
-            bar = ProgressBar(total=self._seconds, completed=done, width=_BAR)
-        return Text(family.title, style="bold"), last.stage, bar, f"{passed:.1f}", bits
+            bar = self._terminal.bar(passed / self._seconds, _BAR)
+        return title, last.stage, bar, f"{passed:.1f}", bits
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
+def print_comparison(terminal: Terminal, comparison: Comparison) -> None:
     """Print everything: what stands out, the numbers, what each is, times, kernels, samples."""
-    models = comparison.models
-    _paragraph(console, f"{comparison.source}, {comparison.characters:,} characters")
+    models, width = comparison.models, terminal.width
+    _paragraph(terminal, f"{comparison.source}, {comparison.characters:,} characters")
     for sentence in summary.findings(comparison):
-        _paragraph(console, sentence)
-    _heading(console, "Summary")
-    console.print(_numbers(models))
-    _notes(console, models)
-    _heading(console, "What each is")
-    console.print(_words(models, console.width))
-    _heading(console, "Where the time goes")
-    console.print(_times(models, console.width))
+        _paragraph(terminal, sentence)
+    _section(terminal, "Summary", _numbers(models, width))
+    for note in _notes(models):
+        _paragraph(terminal, note, dim=True)
+    _section(terminal, "What each is", _words(models, width))
+    _section(terminal, "Where the time goes", _times(models, width))
     if comparison.kernels:
-        _heading(console, "Kernels beside NumPy")
-        console.print(_kernels(comparison))
-    _heading(console, "What they write")
+        _section(terminal, "Kernels beside NumPy", _kernels(comparison, width))
+    _section(terminal, "What they write", [])
     for model in models:
-        _sample(console, model)
+        terminal.print(styled(model.title, bold=True))
+        for line in _sample(model.sample, width - 2):
+            terminal.print(f"  {line}".rstrip())
+        terminal.print()
 
 
-def _paragraph(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(_safe(console, text), style=style))
+def _paragraph(terminal: Terminal, text: str, dim: bool = False) -> None:
+    # Less what the terminal would obey.
+    for line in wrap(styled(summary.printable(text), dim=dim), terminal.width):
+        terminal.print(line)
 
 
-def _heading(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, style="bold"))
+def _section(terminal: Terminal, title: str, lines: Sequence[str]) -> None:
+    for line in ("", styled(title, bold=True), *lines):
+        terminal.print(line)
 
 
-def _safe(console: Console, text: str) -> str:
-    """``text`` less what the terminal would obey or cannot show."""
-    encoding = console.encoding
-    return summary.printable(text).encode(encoding, "replace").decode(encoding)
+def _numbers(models: Sequence[ModelResult], width: int) -> list[str]:
+    """The summary; a star, which also shows without colour, is at the best of each column.
 
-
-def _plain_table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-
-
-def _numbers(models: Sequence[ModelResult]) -> Table:
-    """The summary; a star, which also shows without colour, is at the best of each column."""
-    table = _plain_table()
-    table.add_column("\nmodel", no_wrap=True)
-    table.add_column("\ngen.", no_wrap=True)
-    columns = []
+    Columns for which the window is too narrow stand below the others.
+    """
+    names: list[_Made] = [
+        (Column("model"), [model.family for model in models]),
+        (Column("gen."), [summary.split_generation(model.generation)[0] for model in models]),
+    ]
+    lines: list[str] = []
+    shown: list[_Made] = list(names)
     for column in summary.COLUMNS:
-        best = summary.marked(models, column)
-        texts = [column.text(column.value(model)) for model in models]
-        head = column.heading.split("\n")
-        width = max(map(len, [*texts, *head]))
-        # Padded by hand: the star stands to the right of numbers that are aligned on the right.
-        table.add_column("\n".join(line.rjust(width) for line in head), no_wrap=True)
-        columns.append(
-            [
-                Text(text.rjust(width) + ("*" if mark else " "), style=_BEST if mark else "")
-                for text, mark in zip(texts, best, strict=True)
-            ]
-        )
-    for model, *cells in zip(models, *columns, strict=True):
-        generation = summary.split_generation(model.generation)[0]
-        table.add_row(Text(model.family), Text(generation), *cells)
-    return table
+        more = _column(models, column)
+        both = _beside([*shown, more], width)
+        if len(shown) > len(names) and max(map(columns, both)) > width:
+            lines += [*_beside(shown, width), ""]
+            shown = list(names)
+        shown.append(more)
+    return lines + _beside(shown, width)
 
 
-def _notes(console: Console, models: Sequence[ModelResult]) -> None:
+def _beside(made: Sequence[_Made], width: int) -> list[str]:
+    rows = zip(*(texts for _, texts in made), strict=True)
+    return table([head for head, _ in made], list(rows), width, gap=1)
+
+
+def _column(models: Sequence[ModelResult], column: summary.Column) -> _Made:
+    best = summary.marked(models, column)
+    texts = [column.text(column.value(model)) for model in models]
+    # The star stands to the right of numbers that are aligned on the right.
+    cells = [
+        styled(f"{text}*", fg="green", bold=True) if mark else f"{text} "
+        for text, mark in zip(texts, best, strict=True)
+    ]
+    heading = "\n".join(f"{line} " for line in column.heading.split("\n"))
+    return Column(heading, right=True), cells
+
+
+def _notes(models: Sequence[ModelResult]) -> list[str]:
     notes = []
     if any(any(summary.marked(models, column)) for column in summary.COLUMNS):
         notes.append("* best of its column.")
     if not all(summary.common_tokenizer(models)):
         notes.append("Perplexities compare only between equal tokenizers, bits per byte always.")
-    notes.append("; ".join(summary.generations(models)) + ".")
-    for note in notes:
-        _paragraph(console, note, "dim")
+    return [*notes, "; ".join(summary.generations(models)) + "."]
 
 
-def _words(models: Sequence[ModelResult], width: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    columns: list[tuple[str, Callable[[ModelResult], str]]] = [
+def _words(models: Sequence[ModelResult], width: int) -> list[str]:
+    chosen: list[tuple[str, Callable[[ModelResult], str]]] = [
         ("learning algorithm", lambda model: model.learning),
         ("looks back on", lambda model: model.reach),
     ]
     if width >= _WIDE:
-        columns.insert(0, ("architecture", lambda model: model.architecture))
-        columns.append(("application", lambda model: model.application))
-    table.add_column("model", no_wrap=True)
-    for name, _ in columns:
-        table.add_column(name, ratio=1)
-    table.expand = True
+        chosen.insert(0, ("architecture", lambda model: model.architecture))
+        chosen.append(("application", lambda model: model.application))
+    heads = [Column("model"), *(Column(name, wraps=True) for name, _ in chosen)]
+    rows = []
     above: list[str] = []
     for model in models:
-        texts = [of(model) for _, of in columns]
+        texts = [of(model) for _, of in chosen]
         shown = [
             "as above" if above[i : i + 1] == [text] and len(text) > 30 else text
             for i, text in enumerate(texts)
         ]
-        table.add_row(Text(model.family), *map(Text, shown))
+        rows.append([model.family, *shown])
         above = texts
-    return table
+    return table(heads, rows, width)
 
 
-def _times(models: Sequence[ModelResult], width: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    _, rows = summary.kernel_shares(models)
+def _times(models: Sequence[ModelResult], width: int) -> list[str]:
+    _, shares = summary.kernel_shares(models)
     room = width - max(len(model.family) for model in models) - 2
-    for model, row in zip(models, rows, strict=True):
+    rows = []
+    for model, row in zip(models, shares, strict=True):
         # A name and its share stay on one line.
         lines = [""]
         for entry in (f"{name} {summary.percent(share)}" for name, share in row):
             if lines[-1] and len(lines[-1]) + 2 + len(entry) > room:
                 lines.append("")
             lines[-1] += f"  {entry}" if lines[-1] else entry
-        table.add_row(Text(model.family), Text("\n".join(lines) if row else "not measured"))
-    return table
+        rows.append([model.family, "\n".join(lines) if row else "not measured"])
+    return table([Column(), Column()], rows, width)
 
 
-def _kernels(comparison: Comparison) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("work")
-    for name in ("lamina ms", "NumPy ms", "NumPy / lamina"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _kernels(comparison: Comparison, width: int) -> list[str]:
+    heads = [
+        Column("work", wraps=True),
+        *(Column(name, right=True) for name in ("lamina ms", "NumPy ms", "NumPy / lamina")),
+    ]
+    rows = []
     for row in comparison.kernels:
-        work = Text(row["name"]).append(f" {row['size']}", style="dim")
+        work = f"{row['name']} {styled(row['size'], dim=True)}"
         times = [summary.milliseconds(row["seconds"][peer]) for peer in ("lamina", "numpy")]
-        style = "yellow" if row["ratio"] < 1 else ""
-        table.add_row(work, *times, Text(summary.ratio(row["ratio"]), style=style))
-    return table
+        slower = row["ratio"] < 1
+        rows.append(
+            [work, *times, styled(summary.ratio(row["ratio"]), fg="yellow" if slower else None)]
+        )
+    return table(heads, rows, width)
 
 
-def _sample(console: Console, model: ModelResult) -> None:
-    lines = _safe(console, model.sample).expandtabs(4).split("\n")
+def _sample(text: str, width: int) -> list[str]:
+    """The first lines of what a model wrote, less what the terminal would obey."""
+    if not text.strip():
+        return ["(nothing)"]
+    lines = summary.printable(text).expandtabs(4).split("\n")
     shown = lines[:_SAMPLE_LINES]
     if len(lines) > len(shown):
         shown.append("...")
-    console.print(Text(model.title, style="bold"))
-    body = Text("\n".join(shown) if model.sample.strip() else "(nothing)")
-    console.print(Padding(body, (0, 0, 1, 2), expand=False))
+    return wrap("\n".join(shown), width)
