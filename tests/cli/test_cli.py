@@ -125,3 +125,14 @@ def test_version_help_and_module():
             [sys.executable, "-m", "lamina", *arguments], capture_output=True, text=True, check=True
         )
         assert done.stdout
+
+
+def test_bench_prints_a_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(["bench", "--only", "ngram", "--rounds", "1", "--no-torch"]) == 0
+    out, err = lines(capsys)
+    assert err == []
+    head, row = out.splitlines()[2:]
+    assert " ".join(head.split()) == "work ms of peak NumPy / lamina"
+    assert row.startswith("counting 3-grams")
+    assert "\x1b" not in out
