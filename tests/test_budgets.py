@@ -1,8 +1,11 @@
 """What an installation may weigh, as far as shows without building a wheel (see benches)."""
 
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -18,6 +21,19 @@ def test_the_package_packs_into_its_budget(tmp_path):
             if path.is_file() and "__pycache__" not in path.parts:
                 archive.write(path, path.relative_to(ROOT))
     assert (tmp_path / "wheel.zip").stat().st_size <= WHEEL
+
+
+def names(requirements):
+    """What is required here in any case: not by an extra or on another system."""
+    plain = (line for line in requirements or () if ";" not in line)
+    return {re.match(r"[\w.-]+", line)[0].lower() for line in plain}
+
+
+def test_it_needs_only_small_packages_that_need_nothing():
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]
+    required = names(project["dependencies"])
+    assert required == {"click", "numpy", "safetensors"}
+    assert not set().union(*(names(importlib.metadata.requires(name)) for name in required))
 
 
 def loaded_by(statement):
@@ -40,7 +56,7 @@ def test_importing_lamina_loads_only_tensors():
         "lamina.tensor",
     }
     others = {name.split(".")[0] for name in loaded}
-    assert not others & {"rich", "click", "safetensors", "matplotlib", "jinja2"}
+    assert not others & {"click", "safetensors", "matplotlib", "jinja2"}
 
 
 def test_training_needs_neither_plots_nor_templates():
