@@ -262,6 +262,8 @@ vectorized! {
                     for j in 0..T::V::<S>::TILE_VECTORS {
                         T::V::<S>::prefetch_far(line.wrapping_add(j * lanes));
                     }
+                    // Rows need not begin where a cache line does.
+                    T::V::<S>::prefetch_far(line.wrapping_add(T::V::<S>::TILE_VECTORS * lanes - 1));
                 }
             }
             let (a, a_row, a_step) = match left {
