@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyTypeError, PyValueError
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::profile;
+use crate::{allocator, profile};
 
 /// Work of fewer simple operations than this keeps the GIL: giving it up and taking it back can
 /// cost a thread switch.
@@ -158,6 +158,7 @@ pub(crate) fn enter<R: Send>(
 ) -> PyResult<R> {
     let result =
         profile::timed(kernel, || if cost < RELEASE_GIL { work() } else { py.detach(work) });
+    allocator::watch();
     result.map_err(raise)
 }
 

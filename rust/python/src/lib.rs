@@ -2,6 +2,7 @@
 //! No arithmetic.
 
 mod activation;
+mod allocator;
 mod arithmetic;
 mod attention;
 mod conv;
@@ -24,10 +25,6 @@ mod system;
 mod text;
 
 use pyo3::prelude::*;
-
-/// Kept freed blocks make the outputs of a training step free of page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[pymodule]
 mod _kernels {

@@ -5,23 +5,14 @@ use numpy::{IntoPyArray, IxDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// Reads the environment once and sets the allocator to keep freed blocks for ten seconds.
+use crate::allocator;
+
+/// Reads the environment once and sets the allocator to keep freed blocks.
 pub(crate) fn start() -> PyResult<()> {
-    keep_freed_blocks();
+    allocator::keep_freed_blocks();
     simd::level().map_err(PyValueError::new_err)?;
     threads::set_num_threads(threads::from_environment().map_err(PyValueError::new_err)?);
     Ok(())
-}
-
-#[allow(unsafe_code)]
-fn keep_freed_blocks() {
-    // `mi_option_purge_delay`, which the binding does not name; arenas wait ten times as long.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    const MILLISECONDS: std::ffi::c_long = 1_000;
-    // SAFETY: sets a number inside the allocator.
-    unsafe {
-        libmimalloc_sys::mi_option_set(PURGE_DELAY, MILLISECONDS);
-    }
 }
 
 /// Name of the instruction set the kernels run on.
@@ -66,6 +57,7 @@ pub(crate) fn empty<'py>(
         .try_fold(size, |total, &n| total.checked_mul(n))
         .filter(|&total| total <= isize::MAX as usize)
         .ok_or_else(|| PyValueError::new_err(format!("[empty] shape: {shape:?} is too large")))?;
+    allocator::watch();
     let shape = IxDyn(&shape);
     Ok(if double {
         memory::unfilled_array::<f64, _, _>(shape).into_pyarray(py).into_any()
