@@ -147,7 +147,9 @@ def main():
     )
     parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}; all by default")
     parser.add_argument("--threads", type=int, nargs="+", default=[lamina.num_threads()])
-    parser.add_argument("--here", action="store_true", help="no process of their own, for profilers")
+    parser.add_argument(
+        "--here", action="store_true", help="no process of their own, for profilers"
+    )
     args = parser.parse_args()
     names = args.models or list(MODELS)
     if args.here:

@@ -123,7 +123,7 @@ def backward(root: "Tensor", dy: Array, retain_graph: bool) -> None:
         node, index = tensor._node, tensor._index
         if node is None:
             if tensor.grad is not None:
-                tensor.grad = tensor.grad + grad
+                tensor.grad = _add(tensor.grad, grad, False)
             else:
                 # What a leaf keeps must be its own: optimisers and clipping write to it.
                 shared = any(_shares(grad, other) for other in taken)

@@ -5,6 +5,7 @@ turns the gradient of its output into those of its inputs; :meth:`Tensor.backwar
 from the newest to the oldest.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Self
@@ -175,7 +176,7 @@ class Tensor:
 
     def clone(self) -> "Tensor":
         """A copy of the data that gradients flow through."""
-        return Tensor.record(self.data.copy(), (self,), lambda dy: (dy,))
+        return Tensor.record(_copy(self.data, self.data.dtype), (self,), lambda dy: (dy,))
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set :attr:`requires_grad` of a leaf in place."""
@@ -193,10 +194,10 @@ class Tensor:
     def to(self, dtype: npt.DTypeLike) -> "Tensor":
         """The data as another type; gradients come back in this one."""
         source = self.data.dtype
-        data = self.data.astype(dtype)
+        data = _copy(self.data, np.dtype(dtype))
         if data.dtype.kind != "f":
             return _wrap(data)
-        return Tensor.record(data, (self,), lambda dy: (dy.astype(source),))
+        return Tensor.record(data, (self,), lambda dy: (_copy(dy, source),))
 
     def float(self) -> "Tensor":
         """As float32."""
@@ -253,10 +254,11 @@ class Tensor:
     def __sub__(self, other: "Operand") -> "Tensor":
         other = self._operand(other)
         a, b = self.data.shape, other.data.shape
+        needs = other.requires_grad
         return Tensor.record(
             _apply(np.subtract, self.data, other.data),
             (self, other),
-            lambda dy: (sum_to(dy, a), sum_to(-dy, b)),
+            lambda dy: (sum_to(dy, a), sum_to(_apply(np.negative, dy), b) if needs else None),
         )
 
     def __mul__(self, other: "Operand") -> "Tensor":
@@ -277,14 +279,17 @@ class Tensor:
         a, b = self.data, other.data
         y = _apply(np.divide, a, b)
         needs = self.requires_grad, other.requires_grad
-        return Tensor.record(
-            y,
-            (self, other),
-            lambda dy: (
-                sum_to(dy / b, a.shape) if needs[0] else None,
-                sum_to(-dy * y / b, b.shape) if needs[1] else None,
-            ),
-        )
+
+        def vjp(dy: Array) -> Gradients:
+            da = _apply(np.divide, dy, b)
+            return (
+                sum_to(da, a.shape) if needs[0] else None,
+                sum_to(_apply(np.negative, _apply(np.multiply, da, y)), b.shape)
+                if needs[1]
+                else None,
+            )
+
+        return Tensor.record(y, (self, other), vjp)
 
     def __pow__(self, other: "Operand") -> "Tensor":
         other = self._operand(other)
@@ -295,9 +300,11 @@ class Tensor:
         def vjp(dy: Array) -> Gradients:
             da = db = None
             if needs[0]:
+                slope = _apply(np.power, a, np.where(b == 0, 1, b - 1).astype(b.dtype))
+                slope = _apply(np.multiply, slope, b)
                 # A power of zero has derivative zero, also where the base is zero.
-                slope = np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1)))
-                da = sum_to((dy * slope).astype(a.dtype), a.shape)
+                np.copyto(slope, 0, where=b == 0)
+                da = sum_to(_apply(np.multiply, slope, dy), a.shape)
             if needs[1]:
                 log = np.log(np.where(a > 0, a, 1))
                 db = sum_to(dy * y * log, b.shape)
@@ -306,7 +313,8 @@ class Tensor:
         return Tensor.record(y, (self, other), vjp)
 
     def __neg__(self) -> "Tensor":
-        return Tensor.record(-self.data, (self,), lambda dy: (-dy,))
+        y = _apply(np.negative, self.data)
+        return Tensor.record(y, (self,), lambda dy: (_apply(np.negative, dy),))
 
     def __radd__(self, other: "Operand") -> "Tensor":
         return self + other
@@ -354,12 +362,19 @@ class Tensor:
     def abs(self) -> "Tensor":
         """Absolute values; gradient zero at zero."""
         x = self.data
-        return Tensor.record(np.abs(x), (self,), lambda dy: (dy * np.sign(x),))
+        return Tensor.record(
+            _apply(np.abs, x),
+            (self,),
+            lambda dy: (_apply(np.multiply, dy, _apply(np.sign, x)),),
+        )
 
     def sqrt(self) -> "Tensor":
         """Square roots."""
-        y = np.sqrt(self.data)
-        return Tensor.record(y, (self,), lambda dy: (dy / (2 * y),))
+        y = _apply(np.sqrt, self.data)
+        half = np.asarray(0.5, y.dtype)
+        return Tensor.record(
+            y, (self,), lambda dy: (_apply(np.divide, _apply(np.multiply, dy, half), y),)
+        )
 
     def log(self) -> "Tensor":
         """Natural logarithms."""
@@ -388,12 +403,12 @@ class Tensor:
     def clamp(self, min: Number | None = None, max: Number | None = None) -> "Tensor":
         """Values moved into ``[min, max]``; gradient zero outside."""
         x = self.data
-        inside = np.ones(x.shape, bool)
-        if min is not None:
-            inside &= x >= min
-        if max is not None:
-            inside &= x <= max
-        return Tensor.record(np.clip(x, min, max), (self,), lambda dy: (dy * inside,))
+        if x.dtype in FLOATS:
+            y = empty(x.shape, x.dtype)
+            np.clip(x, min, max, out=y)
+        else:
+            y = np.clip(x, min, max)
+        return Tensor.record(y, (self,), lambda dy: (_apply(np.multiply, dy, _equal(x, y)),))
 
     # Reductions. `dim` is an axis, several, or all where it is None.
 
@@ -441,9 +456,10 @@ class Tensor:
         y = np.asarray(reduce(x, axis=dim, keepdims=keepdim))
 
         def vjp(dy: Array) -> Gradients:
-            chosen = x == _spread(y, x.shape, dim, keepdim)
-            count = chosen.sum(axis=dim, keepdims=True)
-            return ((_spread(dy, x.shape, dim, keepdim) * chosen / count).astype(x.dtype),)
+            chosen = _equal(x, _spread(y, x.shape, dim, keepdim))
+            count = chosen.sum(axis=dim, keepdims=True, dtype=np.float64)
+            spread = dy if dim is None or keepdim else np.expand_dims(dy, dim)
+            return (_apply(np.multiply, chosen, (spread / count).astype(x.dtype)),)
 
         return Tensor.record(y, (self,), vjp)
 
@@ -452,8 +468,8 @@ class Tensor:
     def reshape(self, *shape: "int | Sequence[int]") -> "Tensor":
         """The same values in another shape; one length may be -1."""
         before = self.data.shape
-        y = self.data.reshape(_flat(shape))
-        return Tensor.record(y, (self,), lambda dy: (dy.reshape(before),))
+        y = _reshape(self.data, _flat(shape))
+        return Tensor.record(y, (self,), lambda dy: (_reshape(dy, before),))
 
     def view(self, *shape: "int | Sequence[int]") -> "Tensor":
         """PyTorch's other name of :meth:`reshape`."""
@@ -512,7 +528,8 @@ class Tensor:
         y = np.asarray(x[key])
 
         def vjp(dy: Array) -> Gradients:
-            dx = np.zeros_like(x)
+            dx = empty(x.shape, x.dtype)
+            dx.fill(0)
             if _is_basic(key):
                 dx[key] = dy
             else:
@@ -558,18 +575,39 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.empty(shape, dtype)
 
 
-def _apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
-    if a.dtype == b.dtype and a.dtype in FLOATS and max(a.size, b.size) >= _RECYCLED:
-        shape = a.shape
-        if shape == b.shape:
-            kernel = _THREADED.get(ufunc)
-            if kernel is not None:
-                return kernel(a, b)
-        else:
-            shape = np.broadcast_shapes(shape, b.shape)
-        result: Array = ufunc(a, b, out=empty(shape, a.dtype))
+def _apply(ufunc: np.ufunc, *operands: Array) -> Array:
+    """``ufunc`` of arrays that broadcast, into recycled memory and by a kernel where that pays."""
+    shape, dtype = operands[0].shape, operands[0].dtype
+    if (
+        max([x.size for x in operands]) >= _RECYCLED
+        and dtype in FLOATS
+        and all(x.dtype == dtype for x in operands)
+    ):
+        if any(x.shape != shape for x in operands):
+            shape = np.broadcast_shapes(*[x.shape for x in operands])
+        elif ufunc in _THREADED:
+            return _THREADED[ufunc](*operands)
+        result: Array = ufunc(*operands, out=empty(shape, dtype))
         return result
-    return np.asarray(ufunc(a, b))
+    return np.asarray(ufunc(*operands))
+
+
+def _equal(a: Array, b: Array) -> Array:
+    """One where ``a`` equals ``b``, which is no larger, else zero, in the type of ``a``."""
+    return np.equal(a, b, out=empty(a.shape, a.dtype), casting="unsafe")
+
+
+def _copy(x: Array, dtype: np.dtype[Any]) -> Array:
+    y = empty(x.shape, dtype)
+    np.copyto(y, x, casting="unsafe")
+    return y
+
+
+def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    # Axes in another order must be copied; others NumPy can often leave where they are.
+    if x.size >= _RECYCLED and any(a < b for a, b in itertools.pairwise(x.strides)):
+        x = _copy(x, x.dtype)
+    return x.reshape(shape)
 
 
 def _data(x: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
+from lamina.tensor import Array, Operand, Tensor, as_tensor, empty, sum_to
 
 
 def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
@@ -18,12 +18,22 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     if not parts:
         raise ValueError("cat: tensors: expected at least one, got none")
     try:
-        y = np.concatenate([part.data for part in parts], axis=dim)
+        y = _concatenate([part.data for part in parts], dim)
     except ValueError as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise ValueError(f"cat: tensors: shapes {shapes} along axis {dim}: {error}") from None
     cuts = np.cumsum([part.shape[dim] for part in parts])[:-1]
     return Tensor.record(y, parts, lambda dy: tuple(np.split(dy, cuts, axis=dim)))
+
+
+def _concatenate(parts: list[Array], dim: int) -> Array:
+    first = parts[0]
+    if any(p.dtype != first.dtype or p.ndim != first.ndim for p in parts) or not first.ndim:
+        return np.concatenate(parts, axis=dim)
+    shape = list(first.shape)
+    if -len(shape) <= dim < len(shape):
+        shape[dim] = sum(p.shape[dim] for p in parts)
+    return np.concatenate(parts, axis=dim, out=empty(tuple(shape), first.dtype))
 
 
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
@@ -74,13 +84,21 @@ def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
     """``input`` where the condition holds, else ``other``; all three broadcast."""
     chosen = np.asarray(as_tensor(condition).data, dtype=bool)
     input, other = as_tensor(input), as_tensor(other)
-    y = np.where(chosen, input.data, other.data)
+    y = _choose(chosen, input.data, other.data)
     a, b = input.shape, other.shape
 
     def vjp(dy: Array) -> Gradients:
-        return sum_to(np.where(chosen, dy, 0), a), sum_to(np.where(chosen, 0, dy), b)
+        return sum_to(_choose(chosen, dy, 0), a), sum_to(_choose(chosen, 0, dy), b)
 
     return Tensor.record(y, (input, other), vjp)
+
+
+def _choose(chosen: Array, a: Array | int, b: Array | int) -> Array:
+    shapes = [x.shape for x in (chosen, a, b) if isinstance(x, np.ndarray)]
+    y = empty(np.broadcast_shapes(*shapes), np.result_type(a, b))
+    np.copyto(y, b)
+    np.copyto(y, a, where=chosen)
+    return y
 
 
 def maximum(input: Operand, other: Operand) -> Tensor:
