@@ -3,11 +3,11 @@
 import numpy as np
 
 from lamina import _kernels
+from lamina.ops.dropout import dropout
 from lamina.ops.linear import matmul
 from lamina.ops.softmax import softmax
-from lamina.random import generator
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
 
 
 def scaled_dot_product_attention(
@@ -140,28 +140,27 @@ def attention_weights(
     shape = query.data.shape
     length = key.data.shape[-2]
     scores = matmul(query * _scale(scale, shape[-1]), _repeat_heads(key, query).transpose(-1, -2))
-    hidden = np.zeros(scores.shape, bool)
+    hidden = np.zeros(scores.shape[-2:], bool)
     if attn_mask is not None:
         mask = as_tensor(attn_mask)
         _mask(mask.data, shape, length, query.data.dtype)
         if mask.data.dtype.kind == "b":
-            hidden |= ~mask.data
+            hidden = hidden | ~mask.data
         else:
-            hidden |= np.isneginf(mask.data)
+            hidden = hidden | np.isneginf(mask.data)
             # Infinities would spoil a query that sees nothing.
             scores = scores + mask.clamp(min=float(np.finfo(mask.dtype).min) / 2).to(scores.dtype)
     if is_causal:
-        hidden |= np.arange(length) > np.arange(shape[-2])[:, np.newaxis]
+        hidden = hidden | (np.arange(length) > np.arange(shape[-2])[:, np.newaxis])
     if hidden.any():
         blind = hidden.all(-1, keepdims=True)
-        bias = np.where(hidden & ~blind, -np.inf, 0.0).astype(scores.dtype)
+        bias = empty(hidden.shape, scores.dtype)
+        bias.fill(0)
+        np.copyto(bias, -np.inf, where=hidden & ~blind)
         weights = softmax(scores + bias) * (~blind).astype(scores.dtype)
     else:
         weights = softmax(scores)
-    if dropout_p > 0:
-        keep = generator().random(weights.shape) >= dropout_p
-        weights = weights * (keep / (1 - dropout_p)).astype(weights.dtype)
-    return weights
+    return dropout(weights, dropout_p)
 
 
 def _check(op: str, query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> None:

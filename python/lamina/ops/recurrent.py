@@ -8,7 +8,7 @@ import numpy as np
 from lamina import _kernels
 from lamina.random import generator
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
 
 Rng = np.random.Generator | None
 
@@ -301,5 +301,9 @@ def _step(
 
 
 def _dropout_mask(y: Array, p: float, rng: Rng) -> Array:
-    kept = generator(rng).random(y.shape, dtype=np.float32) >= p
-    return np.multiply(kept, 1.0 / (1.0 - p) if p < 1.0 else 0.0, dtype=y.dtype)
+    draws = empty(y.shape, np.dtype(np.float32))
+    generator(rng).random(dtype=np.float32, out=draws)
+    np.greater_equal(draws, p, out=draws, casting="unsafe")
+    mask = draws.astype(y.dtype, copy=False)
+    mask *= 1.0 / (1.0 - p) if p < 1.0 else 0.0
+    return mask
