@@ -258,7 +258,7 @@ class Tensor:
         return Tensor.record(
             _apply(np.subtract, self.data, other.data),
             (self, other),
-            lambda dy: (sum_to(dy, a), sum_to(_apply(np.negative, dy), b) if needs else None),
+            lambda dy: (sum_to(dy, a), sum_to(_apply_unary(np.negative, dy), b) if needs else None),
         )
 
     def __mul__(self, other: "Operand") -> "Tensor":
@@ -284,7 +284,7 @@ class Tensor:
             da = _apply(np.divide, dy, b)
             return (
                 sum_to(da, a.shape) if needs[0] else None,
-                sum_to(_apply(np.negative, _apply(np.multiply, da, y)), b.shape)
+                sum_to(_apply_unary(np.negative, _apply(np.multiply, da, y)), b.shape)
                 if needs[1]
                 else None,
             )
@@ -313,8 +313,8 @@ class Tensor:
         return Tensor.record(y, (self, other), vjp)
 
     def __neg__(self) -> "Tensor":
-        y = _apply(np.negative, self.data)
-        return Tensor.record(y, (self,), lambda dy: (_apply(np.negative, dy),))
+        y = _apply_unary(np.negative, self.data)
+        return Tensor.record(y, (self,), lambda dy: (_apply_unary(np.negative, dy),))
 
     def __radd__(self, other: "Operand") -> "Tensor":
         return self + other
@@ -363,14 +363,14 @@ class Tensor:
         """Absolute values; gradient zero at zero."""
         x = self.data
         return Tensor.record(
-            _apply(np.abs, x),
+            _apply_unary(np.abs, x),
             (self,),
-            lambda dy: (_apply(np.multiply, dy, _apply(np.sign, x)),),
+            lambda dy: (_apply(np.multiply, dy, _apply_unary(np.sign, x)),),
         )
 
     def sqrt(self) -> "Tensor":
         """Square roots."""
-        y = _apply(np.sqrt, self.data)
+        y = _apply_unary(np.sqrt, self.data)
         half = np.asarray(0.5, y.dtype)
         return Tensor.record(
             y, (self,), lambda dy: (_apply(np.divide, _apply(np.multiply, dy, half), y),)
@@ -575,21 +575,25 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.empty(shape, dtype)
 
 
-def _apply(ufunc: np.ufunc, *operands: Array) -> Array:
-    """``ufunc`` of arrays that broadcast, into recycled memory and by a kernel where that pays."""
-    shape, dtype = operands[0].shape, operands[0].dtype
-    if (
-        max([x.size for x in operands]) >= _RECYCLED
-        and dtype in FLOATS
-        and all(x.dtype == dtype for x in operands)
-    ):
-        if any(x.shape != shape for x in operands):
-            shape = np.broadcast_shapes(*[x.shape for x in operands])
-        elif ufunc in _THREADED:
-            return _THREADED[ufunc](*operands)
-        result: Array = ufunc(*operands, out=empty(shape, dtype))
+def _apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
+    if a.dtype == b.dtype and a.dtype in FLOATS and max(a.size, b.size) >= _RECYCLED:
+        shape = a.shape
+        if shape == b.shape:
+            kernel = _THREADED.get(ufunc)
+            if kernel is not None:
+                return kernel(a, b)
+        else:
+            shape = np.broadcast_shapes(shape, b.shape)
+        result: Array = ufunc(a, b, out=empty(shape, a.dtype))
         return result
-    return np.asarray(ufunc(*operands))
+    return np.asarray(ufunc(a, b))
+
+
+def _apply_unary(ufunc: np.ufunc, x: Array) -> Array:
+    if x.size >= _RECYCLED and x.dtype in FLOATS:
+        result: Array = ufunc(x, out=empty(x.shape, x.dtype))
+        return result
+    return np.asarray(ufunc(x))
 
 
 def _equal(a: Array, b: Array) -> Array:
