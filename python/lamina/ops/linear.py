@@ -17,6 +17,8 @@ def matmul(input: Operand, other: Operand) -> Tensor:
     """
     input, other = as_tensor(input), as_tensor(other)
     a, b = input.data, other.data
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype:
+        return _matrices(input, other)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: expected at least 1 axis each, got {a.shape} and {b.shape}")
     left = a[np.newaxis, :] if a.ndim == 1 else a
@@ -43,6 +45,20 @@ def matmul(input: Operand, other: Operand) -> Tensor:
         )
 
     return Tensor.record(np.asarray(y), (input, other), vjp)
+
+
+def _matrices(input: Tensor, other: Tensor) -> Tensor:
+    """The product of two matrices, which most products are."""
+    a, b = input.data, other.data
+    needs = input.requires_grad, other.requires_grad
+
+    def vjp(dy: Array) -> Gradients:
+        return (
+            _kernels.matmul_matrices(dy, b.T) if needs[0] else None,
+            _kernels.matmul_matrices(a.T, dy) if needs[1] else None,
+        )
+
+    return Tensor.record(_kernels.matmul_matrices(a, b), (input, other), vjp)
 
 
 def _product(a: Array, b: Array) -> Array:
@@ -106,10 +122,13 @@ def linear(
         rows, w, None if bias is None else bias.data, activation, any(needs)
     )
     kept = None if activation == "identity" else (y if before is None else before)
+    shape = y.shape
 
     def vjp(dy: Array) -> Gradients:
-        dy = dy.reshape(y.shape)
-        dx, dw, db = _kernels.linear_backward(dy, rows, w, activation, kept, needs)
+        dx, dw, db = _kernels.linear_backward(
+            dy.reshape(shape), rows, w, activation, kept, needs
+        )
         return None if dx is None else dx.reshape(x.shape), dw, db
 
-    return Tensor.record(y.reshape(*x.shape[:-1], w.shape[0]), (input, weight, bias), vjp)
+    out = y if x.ndim == 2 else y.reshape(*x.shape[:-1], w.shape[0])
+    return Tensor.record(out, (input, weight, bias), vjp)

@@ -56,7 +56,7 @@ mod _kernels {
     #[pymodule_export]
     use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched};
+    use crate::matmul::{linear_backward, linear_forward, matmul_batched, matmul_matrices};
     #[pymodule_export]
     use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
     #[pymodule_export]

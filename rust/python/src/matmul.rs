@@ -13,6 +13,24 @@ fn cost(m: usize, n: usize, k: usize) -> usize {
     m.saturating_mul(n).saturating_mul(k) / 32
 }
 
+/// Product of two matrices, of any strides.
+#[pyfunction]
+#[pyo3(signature = (a, b, /))]
+pub(crate) fn matmul_matrices<'py>(
+    py: Python<'py>,
+    a: &Bound<'py, PyAny>,
+    b: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(a, T => {
+        let (a, b) = (array::<T, Ix2>("a", a)?, array::<T, Ix2>("b", b)?);
+        let (a, b) = (a.strided(), b.strided());
+        let c = enter(py, "matmul", cost(a.nrows(), b.ncols(), a.ncols()), || {
+            matmul::product(a, b)
+        })?;
+        Ok(c.into_pyarray(py).into_any())
+    })
+}
+
 /// Product of each pair of matrices, of any strides.
 #[pyfunction]
 #[pyo3(signature = (a, b, /))]

@@ -6,7 +6,7 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use super::epilogue::{Activation, Epilogue, slope_row};
-use super::{Mat, Target, gemm, multiply};
+use super::{Mat, Target, multiply, product};
 use crate::{Element, Result, check_shape, memory, threads};
 
 /// What the gradient of the activation needs.
@@ -85,12 +85,6 @@ pub fn linear_backward<T: Element>(
 
 fn flat<'a, T>(x: &'a ndarray::CowArray<'_, T, ndarray::Ix2>) -> &'a [T] {
     x.as_slice().expect("standard layout")
-}
-
-fn product<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Result<Array2<T>> {
-    let mut c = memory::unfilled_array((a.nrows(), b.ncols()));
-    gemm(a, b, c.view_mut(), false)?;
-    Ok(c)
 }
 
 /// Sum of the rows of `x` `[M, N]`: blocks of rows first, then the blocks in order.

@@ -21,7 +21,7 @@ mod skinny;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 
 pub use epilogue::Activation;
 pub use linear::{Saved, linear_backward, linear_forward};
@@ -102,6 +102,15 @@ pub fn gemm<T: Element>(
     let (a, b) = (Mat::of(a), Mat::of(b));
     into_rows(c, accumulate, |c| multiply(a, b, c, accumulate, &Epilogue::NONE));
     Ok(())
+}
+
+/// A new `c = a b`; see [`gemm`].
+pub fn product<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Result<Array2<T>> {
+    check_shape("matmul", "b", &[a.ncols(), b.ncols()], b.shape())?;
+    let mut c = memory::unfilled_array((a.nrows(), b.ncols()));
+    let to = Target { start: c.as_mut_ptr(), stride: b.ncols() };
+    multiply(Mat::of(a), Mat::of(b), to, false, &Epilogue::NONE);
+    Ok(c)
 }
 
 /// [`gemm`] with a right-hand matrix packed before.

@@ -2,7 +2,7 @@
 //! as the product.
 
 use super::epilogue::Epilogue;
-use super::micro::{Panels, tile};
+use super::pack::balanced;
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -10,15 +10,17 @@ use crate::{Element, threads, vectorized};
 
 /// Most rows with which rows of the right matrix are read in place.
 const ROWS_ALONG: usize = 8;
-/// Most rows with which columns of the right matrix are read in place.
-const ROWS_ACROSS: usize = 4;
-/// Columns of the result in a task.
-const COLUMNS: usize = 256;
+/// Most rows with which columns of the right matrix are read in place; fewer where they are short.
+const ROWS_ACROSS: usize = 64;
+/// Most columns of the result in a task, which stay in the first cache.
+const COLUMNS: usize = 2048;
+/// Rows of the right matrix that are read together.
+const TOGETHER: usize = 8;
 
 /// Whether the right matrix should be read where it lies.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
     (b.column_stride == 1 && a.rows <= ROWS_ALONG && b.columns >= 8)
-        || (b.row_stride == 1 && a.rows <= ROWS_ACROSS && b.rows >= 8)
+        || (b.row_stride == 1 && a.rows <= (b.rows / 6).clamp(4, ROWS_ACROSS) && b.rows >= 8)
 }
 
 /// The product of a left matrix of few rows.
@@ -29,56 +31,60 @@ pub(super) fn multiply<T: Element>(
     accumulate: bool,
     epilogue: &Epilogue<'_, T>,
 ) {
-    let mut left = Scratch::new(a.rows * a.columns);
-    for row in 0..a.rows {
-        for k in 0..a.columns {
-            // SAFETY: inside the matrix.
-            left[row * a.columns + k] = unsafe { *a.at(row, k) };
-        }
-    }
+    let copied = if a.column_stride == 1 { Scratch::new(0) } else { copy_rows(&a) };
+    let left = match a.column_stride {
+        1 => Rows { start: a.start, stride: a.row_stride, count: a.rows, len: a.columns },
+        _ => Rows {
+            start: copied.as_ptr(),
+            stride: a.columns as isize,
+            count: a.rows,
+            len: a.columns,
+        },
+    };
     let along = b.column_stride == 1;
-    let tasks = b.columns.div_ceil(COLUMNS);
-    threads::for_each(tasks, work(a.rows.max(4), b.columns, b.rows), |task| {
-        let column = task * COLUMNS;
-        let count = COLUMNS.min(b.columns - column);
-        let part = b.columns_from(column, count);
-        let start = c.at(0, column);
+    let equal = b.columns.div_ceil(2 * threads::num_threads()).next_multiple_of(64);
+    let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };
+    threads::for_each(b.columns.div_ceil(width), work(a.rows.max(4), b.columns, b.rows), |task| {
+        let column = task * width;
+        let count = width.min(b.columns - column);
+        let (start, out) = (b.at(0, column), c.at(0, column));
         if along {
-            rows_along(
-                &left,
-                a.rows,
-                a.columns,
-                part.start,
-                b.row_stride,
-                start,
-                c.stride,
-                count,
-                accumulate,
-            );
+            rows_along(left, start, b.row_stride, out, c.stride, count, accumulate);
         } else {
-            rows_across(
-                &left,
-                a.rows,
-                a.columns,
-                part.start,
-                b.column_stride,
-                start,
-                c.stride,
-                count,
-                accumulate,
-            );
+            rows_across(left, start, b.column_stride, out, c.stride, count, accumulate);
         }
         // SAFETY: no other task has these columns.
         unsafe { epilogue.finish(c, 0, a.rows, column, count) };
     });
 }
 
+/// Rows of the left matrix, each contiguous.
+#[derive(Clone, Copy)]
+struct Rows<T> {
+    start: *const T,
+    stride: isize,
+    count: usize,
+    len: usize,
+}
+
+// SAFETY: part of a view that outlives the call it is used in, and is only read.
+unsafe impl<T: Sync> Sync for Rows<T> {}
+
+fn copy_rows<T: Element>(a: &Mat<T>) -> Scratch<T> {
+    let mut copy = Scratch::new(a.rows * a.columns);
+    for row in 0..a.rows {
+        for k in 0..a.columns {
+            // SAFETY: inside the matrix.
+            copy[row * a.columns + k] = unsafe { *a.at(row, k) };
+        }
+    }
+    copy
+}
+
 vectorized! {
     /// Sums of rows of `b`, `step` apart, weighted by each row of `left`.
     fn rows_along<S, T: Element>(
-        left: &[T],
-        rows: usize,
-        k: usize,
+        left: Rows<T>,
         b: *const T,
         step: isize,
         c: *mut T,
@@ -86,52 +92,78 @@ vectorized! {
         columns: usize,
         accumulate: bool,
     ) {
-        let lanes = T::V::<S>::LANES;
-        let mut column = 0;
-        while column < columns {
-            let rest = columns - column;
-            // SAFETY: `k` rows of `b` and `rows` rows of `c` have `columns` numbers.
-            unsafe {
-                let p = Panels {
-                    k,
-                    a: left.as_ptr(),
-                    a_row: k as isize,
-                    a_step: 1,
-                    b: b.add(column),
-                    b_step: step,
-                    copy: std::ptr::null_mut(),
-                };
-                let c = c.add(column);
+        // SAFETY: `k` rows of `b` and `rows` rows of `c` have `columns` numbers.
+        unsafe {
+            if !accumulate {
+                for i in 0..left.count {
+                    std::slice::from_raw_parts_mut(c.add(i * stride), columns).fill(T::zero());
+                }
+            }
+            let whole = left.len - left.len % TOGETHER;
+            for k in (0..whole).step_by(TOGETHER).chain(whole..left.len) {
+                let weights = left.start.add(k);
+                let b = b.wrapping_offset(k as isize * step);
                 macro_rules! heights {
-                    ($n:literal: $($m:literal)*) => {
-                        match rows {
-                            $($m => tile::<T::V<S>, $m, $n, false>(p, c, stride, $n * lanes, accumulate),)*
-                            _ => unreachable!("{rows} rows"),
+                    ($k:expr, $($m:literal)*) => {
+                        match left.count {
+                            $($m => add_rows::<T::V<S>, $m, { $k }>(
+                                weights, left.stride, b, step, c, stride, columns,
+                            ),)*
+                            rows => unreachable!("{rows} rows"),
                         }
                     };
                 }
-                if rest >= 4 * lanes && rows <= 4 {
-                    heights!(4: 1 2 3 4);
-                    column += 4 * lanes;
-                } else if rest >= lanes {
-                    heights!(1: 1 2 3 4 5 6 7 8);
-                    column += lanes;
+                if k < whole {
+                    heights!(TOGETHER, 1 2 3 4 5 6 7 8);
                 } else {
-                    for i in 0..rows {
-                        let mut sum = T::V::<S>::zero();
-                        for j in 0..k {
-                            let right = T::V::<S>::load_first(p.b.offset(j as isize * step), rest);
-                            sum = T::V::<S>::splat(left[i * k + j]).mul_add(right, sum);
-                        }
-                        let at = c.add(i * stride);
-                        if accumulate {
-                            sum = sum.add(T::V::<S>::load_first(at, rest));
-                        }
-                        sum.store_first(at, rest);
-                    }
-                    column = columns;
+                    heights!(1, 1 2 3 4 5 6 7 8);
                 }
             }
+        }
+    }
+}
+
+/// Adds `K` rows of `b`, weighted by `K` numbers of each row of `left`, to `M` rows of `c`. Rows are
+/// read from end to end, as memory likes it.
+///
+/// # Safety
+/// The rows of `b` and `c` hold `columns` numbers, those of `left` hold `K`.
+#[inline(always)]
+unsafe fn add_rows<V: Vector, const M: usize, const K: usize>(
+    left: *const V::Elem,
+    left_row: isize,
+    b: *const V::Elem,
+    step: isize,
+    c: *mut V::Elem,
+    stride: usize,
+    columns: usize,
+) {
+    let mut column = 0;
+    while column + V::LANES <= columns {
+        let mut right = [V::zero(); K];
+        for k in 0..K {
+            right[k] = V::load(b.offset(k as isize * step).add(column));
+        }
+        for i in 0..M {
+            let at = c.add(i * stride + column);
+            let mut sum = V::load(at);
+            for k in 0..K {
+                sum = V::splat(*left.offset(i as isize * left_row).add(k)).mul_add(right[k], sum);
+            }
+            sum.store(at);
+        }
+        column += V::LANES;
+    }
+    if column < columns {
+        let rest = columns - column;
+        for i in 0..M {
+            let at = c.add(i * stride + column);
+            let mut sum = V::load_first(at, rest);
+            for k in 0..K {
+                let right = V::load_first(b.offset(k as isize * step).add(column), rest);
+                sum = V::splat(*left.offset(i as isize * left_row).add(k)).mul_add(right, sum);
+            }
+            sum.store_first(at, rest);
         }
     }
 }
@@ -139,9 +171,7 @@ vectorized! {
 vectorized! {
     /// Dot products of each row of `left` with columns of `b`, which lie `step` apart.
     fn rows_across<S, T: Element>(
-        left: &[T],
-        rows: usize,
-        k: usize,
+        left: Rows<T>,
         b: *const T,
         step: isize,
         c: *mut T,
@@ -149,58 +179,85 @@ vectorized! {
         columns: usize,
         accumulate: bool,
     ) {
-        let mut column = 0;
-        while column < columns {
-            let at = b.wrapping_offset(column as isize * step);
-            for i in 0..rows {
-                let left = &left[i * k..][..k];
-                // SAFETY: columns of `b` hold `k` numbers each, rows of `c` hold `columns`.
+        const WIDE: usize = 4;
+        for (column, wide) in groups(columns, WIDE) {
+            let b = b.wrapping_offset(column as isize * step);
+            for (row, height) in balanced(left.count, T::V::<S>::TILE_ROWS / 2) {
+                let rows = Rows { start: left.start.wrapping_offset(row as isize * left.stride), ..left };
+                // SAFETY: rows of `left` and columns of `b` hold `k` numbers each; `c` has these
+                // rows and columns.
                 unsafe {
-                    let c = c.add(i * stride + column);
-                    if columns - column >= 4 {
-                        dots::<T::V<S>, 4>(left, at, step, c, accumulate);
+                    let c = c.add(row * stride + column);
+                    macro_rules! heights {
+                        ($n:expr, $($m:literal)*) => {
+                            match height {
+                                $($m => dots::<T::V<S>, $m, { $n }>(
+                                    rows, b, step, c, stride, accumulate,
+                                ),)*
+                                _ => unreachable!("{height} rows"),
+                            }
+                        };
+                    }
+                    if wide == WIDE {
+                        heights!(WIDE, 1 2 3 4 5 6 7);
                     } else {
-                        dots::<T::V<S>, 1>(left, at, step, c, accumulate);
+                        heights!(1, 1 2 3 4 5 6 7);
                     }
                 }
             }
-            column += if columns - column >= 4 { 4 } else { 1 };
         }
     }
 }
 
-/// `N` dot products with columns that lie `step` apart.
+/// Groups of `wide` columns, then single ones: first and count.
+fn groups(columns: usize, wide: usize) -> impl Iterator<Item = (usize, usize)> {
+    let whole = columns - columns % wide;
+    (0..whole).step_by(wide).map(move |i| (i, wide)).chain((whole..columns).map(|i| (i, 1)))
+}
+
+/// Dot products of the first `M` rows of `left` with `N` columns that lie `step` apart.
 ///
 /// # Safety
-/// Each column holds as many numbers as `left`, and `c` has room for `N`.
+/// The rows and columns hold `left.len` numbers each, and `c` has `M` rows of `N`, `stride` apart.
 #[inline(always)]
-unsafe fn dots<V: Vector, const N: usize>(
-    left: &[V::Elem],
+unsafe fn dots<V: Vector, const M: usize, const N: usize>(
+    left: Rows<V::Elem>,
     b: *const V::Elem,
     step: isize,
     c: *mut V::Elem,
+    stride: usize,
     accumulate: bool,
 ) {
-    let mut sums = [[V::zero(); 2]; N];
-    let pair = 2 * V::LANES;
-    let whole = left.len() - left.len() % pair;
-    for k in (0..whole).step_by(pair) {
-        for half in 0..2 {
-            let at = k + half * V::LANES;
-            let x = V::load(left.as_ptr().add(at));
+    let k = left.len;
+    let mut sums = [[V::zero(); N]; M];
+    let whole = k - k % V::LANES;
+    for at in (0..whole).step_by(V::LANES) {
+        let mut right = [V::zero(); N];
+        for j in 0..N {
+            right[j] = V::load(b.offset(j as isize * step).add(at));
+        }
+        for i in 0..M {
+            let left = V::load(left.start.offset(i as isize * left.stride).add(at));
             for j in 0..N {
-                let w = V::load(b.offset(j as isize * step).add(at));
-                sums[j][half] = x.mul_add(w, sums[j][half]);
+                sums[i][j] = left.mul_add(right[j], sums[i][j]);
             }
         }
     }
-    for j in 0..N {
-        let column = b.offset(j as isize * step);
-        let mut total = sums[j][0].add(sums[j][1]).sum();
-        for k in whole..left.len() {
-            total += left[k] * *column.add(k);
+    if whole < k {
+        let rest = k - whole;
+        for i in 0..M {
+            let left = V::load_first(left.start.offset(i as isize * left.stride).add(whole), rest);
+            for j in 0..N {
+                let right = V::load_first(b.offset(j as isize * step).add(whole), rest);
+                sums[i][j] = left.mul_add(right, sums[i][j]);
+            }
         }
-        let at = c.add(j);
-        *at = if accumulate { *at + total } else { total };
+    }
+    for i in 0..M {
+        for j in 0..N {
+            let at = c.add(i * stride + j);
+            let sum = sums[i][j].sum();
+            *at = if accumulate { *at + sum } else { sum };
+        }
     }
 }
