@@ -21,8 +21,18 @@ pub const MAX_THREADS: usize = 256;
 /// Work below this many simple operations (about a nanosecond each) stays on the calling thread.
 const WORTHWHILE: usize = 10_000;
 
-/// How long a worker without work looks for more before it sleeps.
-const SPIN: Duration = Duration::from_micros(50);
+/// How long a worker without work looks for more before it sleeps: about as long as Python takes
+/// from one operation of a training step to the next.
+const SPIN: Duration = Duration::from_micros(300);
+
+/// The same where other processes want the processors, and would wait for those who wait.
+const SPIN_CROWDED: Duration = Duration::from_micros(20);
+
+/// A look that takes longer than this was interrupted by another process.
+const INTERRUPTED: Duration = Duration::from_micros(100);
+
+/// Regions without an interruption after which the processors count as free again.
+const CALM: u32 = 2_000;
 
 /// A stretch of task numbers, on a cache line of its own.
 #[repr(align(64))]
@@ -182,8 +192,9 @@ impl Pool {
     fn serve(&self, worker: &Worker, index: usize) {
         INSIDE.with(|inside| inside.set(true));
         let mut seen = 0;
+        let mut calm = CALM;
         loop {
-            seen = self.wait_for_region(worker, seen);
+            seen = self.wait_for_region(worker, seen, &mut calm);
             if index > self.active.load(Ordering::Relaxed) {
                 continue;
             }
@@ -198,8 +209,11 @@ impl Pool {
         }
     }
 
-    fn wait_for_region(&self, worker: &Worker, seen: u32) -> u32 {
+    /// The epoch after `seen`; `calm` counts regions since the last interruption.
+    fn wait_for_region(&self, worker: &Worker, seen: u32, calm: &mut u32) -> u32 {
         let start = Instant::now();
+        let mut last = start;
+        *calm = calm.saturating_add(1);
         loop {
             for _ in 0..64 {
                 let epoch = self.epoch.load(Ordering::Acquire);
@@ -208,7 +222,12 @@ impl Pool {
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() > SPIN {
+            let now = Instant::now();
+            if now - last > INTERRUPTED {
+                *calm = 0;
+            }
+            last = now;
+            if now - start > if *calm < CALM { SPIN_CROWDED } else { SPIN } {
                 worker.asleep.store(true, Ordering::SeqCst);
                 let epoch = self.epoch.load(Ordering::SeqCst);
                 if epoch == seen {
@@ -219,6 +238,7 @@ impl Pool {
                 if epoch != seen {
                     return epoch;
                 }
+                last = Instant::now();
             }
         }
     }
