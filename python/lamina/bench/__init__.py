@@ -1,6 +1,8 @@
-"""lamina beside NumPy, and PyTorch where it is installed, on the same work in the same run."""
+"""lamina beside NumPy, PyTorch and ONNX Runtime, where installed, on the same work in one run."""
 
-from lamina.bench.cases import CASES, Case
-from lamina.bench.run import Machine, Result, machine, run
+from lamina.bench.case import Case, Work
+from lamina.bench.cases import CASES
+from lamina.bench.peers import PEERS
+from lamina.bench.run import Machine, Memory, Result, machine, run
 
-__all__ = ["CASES", "Case", "Machine", "Result", "machine", "run"]
+__all__ = ["CASES", "PEERS", "Case", "Machine", "Memory", "Result", "Work", "machine", "run"]

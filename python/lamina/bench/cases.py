@@ -1,102 +1,46 @@
-"""The works that are measured: what lamina does, and the same in NumPy and in PyTorch."""
+"""The works that every ``lamina bench`` measures, also in NumPy alone."""
 
-import importlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from lamina import _kernels, enable_grad, nn, ops
-from lamina.tensor import Array, Tensor
-
-Work = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Runs:
-    """One work by each library; ``torch`` is ``None`` where it has none."""
-
-    lamina: Work
-    numpy: Work
-    torch: Work | None = None
+from lamina import _kernels, nn
+from lamina.bench import kernels
+from lamina.bench.case import Builder, Case, Work, forward, normal
+from lamina.tensor import Array
 
 
-@dataclass(frozen=True)
-class Case:
-    """A work of fixed size.
-
-    Attributes:
-        name: what it is.
-        size: its shape, for people.
-        kernel: the family of kernels it stands for.
-        flops: arithmetic operations, or zero where they say nothing.
-        build: makes the inputs and the works; takes the torch module or ``None``.
-    """
-
-    name: str
-    size: str
-    kernel: str
-    flops: float
-    build: Callable[[Any], Runs]
+def _beside_numpy(case: Case, by_numpy: Builder) -> Case:
+    """The case against NumPy, and torch as it is by default."""
+    return replace(case, peers={"numpy": by_numpy, "torch": case.peers["torch"]})
 
 
-def torch_module() -> Any:
-    """The torch module, or ``None`` where it is not installed."""
-    try:
-        module = importlib.import_module("torch")
-    except ImportError:
-        return None
-    # A folder that happens to be called torch imports as an empty namespace.
-    return module if hasattr(module, "nn") else None
+def _conv2d() -> Work:
+    x, w = normal(32, 64, 56, 56), normal(64, 64, 3, 3, seed=1)
 
-
-def _normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def _matmul(n: int) -> Callable[[Any], Runs]:
-    def build(torch: Any) -> Runs:
-        a, b = _normal(n, n), _normal(n, n, seed=1)
-        peer = None
-        if torch is not None:
-            ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-            peer = lambda: torch.mm(ta, tb)  # noqa: E731
-        return Runs(lambda: ops.matmul(a, b), lambda: a @ b, peer)
-
-    return build
-
-
-def _conv2d(torch: Any) -> Runs:
-    x, w = _normal(32, 64, 56, 56), _normal(64, 64, 3, 3, seed=1) * 0.05
-
-    def by_numpy() -> Array:
+    def call() -> Array:
         padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
         columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(32 * 56 * 56, 64 * 9)
         y = columns @ w.reshape(64, 64 * 9).T
         return y.reshape(32, 56, 56, 64).transpose(0, 3, 1, 2)
 
-    peer = None
-    if torch is not None:
-        tx, tw = torch.from_numpy(x), torch.from_numpy(w)
-        peer = lambda: torch.nn.functional.conv2d(tx, tw, padding=1)  # noqa: E731
-    return Runs(lambda: ops.conv2d(x, w, padding=1), by_numpy, peer)
+    return Work(call)
 
 
 def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def _lstm(torch: Any) -> Runs:
+def _lstm() -> Work:
     length, batch, inputs, hidden = 64, 32, 128, 256
-    layer = nn.LSTM(inputs, hidden, batch_first=False, rng=np.random.default_rng(0))
-    x = _normal(length, batch, inputs)
-    state = layer.state_dict()
-    w_ih, w_hh, b_ih, b_hh = (state[f"{name}_l0"] for name in _LSTM_NAMES)
+    x = normal(length, batch, inputs)
+    state = nn.LSTM(inputs, hidden, rng=np.random.default_rng(0)).state_dict()
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    w_ih, w_hh, b_ih, b_hh = (state[name] for name in names)
 
-    def by_numpy() -> Array:
+    def call() -> Array:
         h = np.zeros((batch, hidden), np.float32)
         c = np.zeros((batch, hidden), np.float32)
         y = np.empty((length, batch, hidden), np.float32)
@@ -108,23 +52,14 @@ def _lstm(torch: Any) -> Runs:
             y[t] = h
         return y
 
-    peer = None
-    if torch is not None:
-        module = torch.nn.LSTM(inputs, hidden)
-        module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-        tx = torch.from_numpy(x)
-        peer = lambda: module(tx)[0]  # noqa: E731
-    return Runs(lambda: layer(x)[0], by_numpy, peer)
+    return Work(call)
 
 
-_LSTM_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-def _attention(torch: Any) -> Runs:
-    q, k, v = (_normal(4, 12, 512, 64, seed=seed) for seed in range(3))
+def _attention() -> Work:
+    q, k, v = (normal(4, 12, 512, 64, seed=seed) for seed in range(3))
     mask = np.triu(np.ones((512, 512), bool), 1)
 
-    def by_numpy() -> Array:
+    def call() -> Array:
         scores = q @ k.swapaxes(-1, -2) * np.float32(64**-0.5)
         scores[..., mask] = -np.inf
         scores -= scores.max(-1, keepdims=True)
@@ -132,27 +67,16 @@ def _attention(torch: Any) -> Runs:
         scores /= scores.sum(-1, keepdims=True)
         return scores @ v
 
-    peer = None
-    if torch is not None:
-        t = [torch.from_numpy(a) for a in (q, k, v)]
-        attend = torch.nn.functional.scaled_dot_product_attention
-        peer = lambda: attend(*t, is_causal=True)  # noqa: E731
-    return Runs(lambda: ops.scaled_dot_product_attention(q, k, v, is_causal=True), by_numpy, peer)
+    return Work(call)
 
 
-def _cross_entropy(torch: Any) -> Runs:
+def _cross_entropy() -> Work:
     rows, classes = 2048, 50257
-    x = _normal(rows, classes)
+    x = normal(rows, classes)
     targets = np.random.default_rng(1).integers(0, classes, rows)
     index = np.arange(rows)
 
-    def by_lamina() -> Array | None:
-        logits = Tensor(x, requires_grad=True)
-        with enable_grad():
-            ops.cross_entropy(logits, targets).backward()
-        return logits.grad
-
-    def by_numpy() -> Array:
+    def call() -> Array:
         shifted = x - x.max(1, keepdims=True)
         e = np.exp(shifted)
         total = e.sum(1, keepdims=True)
@@ -162,53 +86,36 @@ def _cross_entropy(torch: Any) -> Runs:
         e /= rows
         return e
 
-    peer = None
-    if torch is not None:
-        tt = torch.from_numpy(targets)
-
-        def peer() -> Any:
-            logits = torch.from_numpy(x).requires_grad_()
-            with torch.enable_grad():
-                torch.nn.functional.cross_entropy(logits, tt).backward()
-            return logits.grad
-
-    return Runs(by_lamina, by_numpy, peer)
+    return Work(call)
 
 
-def _count(_torch: Any) -> Runs:
+def _words() -> Array:
     # Ids with about the frequencies of words: 1/rank.
     draws = np.random.default_rng(0).random(1_000_000)
-    ids = np.exp(draws * np.log(20_000)).astype(np.uint32)
-    words = ids.tolist()
-    return Runs(
-        lambda: _kernels.ngram_count(ids, 3),
-        lambda: Counter(zip(words, words[1:], words[2:], strict=False)),
-    )
+    return np.exp(draws * np.log(20_000)).astype(np.uint32)
 
 
-CASES = [
-    Case("matmul", "1024 x 1024 x 1024", "matmul", 2 * 1024**3, _matmul(1024)),
+def _count() -> Work:
+    ids = _words()
+    return forward(lambda: _kernels.ngram_count(ids, 3))
+
+
+def _count_by_counter() -> Work:
+    words = _words().tolist()
+    return Work(lambda: Counter(zip(words, words[1:], words[2:], strict=False)))
+
+
+CASES: list[Case] = [
+    kernels.matmul(1024, 1024, 1024, None),
+    _beside_numpy(kernels.conv(32, 64, 56, 64, 3, (0, None))[0], _conv2d),
+    _beside_numpy(kernels.recurrent("LSTM", 64, 32, 128, 256, (0, None))[0], _lstm),
+    _beside_numpy(kernels.attention(4, 12, 512, 64, (0, None))[0], _attention),
+    _beside_numpy(kernels.cross_entropy(2048, 50257, 0), _cross_entropy),
     Case(
-        "conv2d",
-        "32 x 64 x 56 x 56 -> 64, 3 x 3",
-        "conv",
-        2 * 32 * 64 * 64 * 9 * 56 * 56,
-        _conv2d,
+        name="counting 3-grams",
+        size="1 M tokens, 20 k words",
+        family="ngram",
+        lamina=_count,
+        peers={"numpy": _count_by_counter},
     ),
-    Case(
-        "LSTM",
-        "T 64, B 32, 128 -> 256",
-        "lstm",
-        2 * 64 * 32 * 4 * 256 * (128 + 256),
-        _lstm,
-    ),
-    Case(
-        "causal attention",
-        "4 x 12 x 512 x 64",
-        "attention",
-        2 * 4 * 12 * 512 * 512 * 64,
-        _attention,
-    ),
-    Case("softmax-cross-entropy, with gradient", "2048 x 50257", "loss", 0, _cross_entropy),
-    Case("counting 3-grams", "1 M tokens, 20 k words", "ngram", 0, _count),
 ]

@@ -1,21 +1,32 @@
 """Measures works in alternation, so that a slow moment of the machine meets all of them."""
 
+import gc
+import json
 import platform
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 import lamina
 from lamina import _kernels
-from lamina.bench.cases import Case, Work, torch_module
+from lamina.bench import libraries as others
+from lamina.bench.case import Builder, Case, Work
+from lamina.bench.libraries import LIBRARIES
 
 _WARM_UP = 0.05
 # Threads of the library before may spin this long for more work, on a core that the next needs.
 _PAUSE = 0.2
+# Shorter works are repeated until their time is well above that of reading the clock.
+_LEAST = 0.005
+# A work that takes longer needs no warm-up before each round.
+_LONG = 1.0
+
+Quartiles = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,21 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a training step takes in a process of its own.
+
+    Attributes:
+        peak: most bytes resident.
+        start: bytes resident before network and data were made.
+        faults: page faults of a step, once it has been done a few times.
+    """
+
+    peak: int
+    start: int
+    faults: float
+
+
+@dataclass(frozen=True)
 class Result:
     """Times of one case.
 
@@ -48,12 +74,47 @@ class Result:
         seconds: median of each library.
         ratios: quartiles of the peer's time over lamina's in the same round, by peer.
         rounds: how many.
+        left_out: why a peer was not measured, by peer.
+        memory: of lamina and of the peer that counts, where it was measured.
     """
 
     case: Case
     seconds: dict[str, float]
-    ratios: dict[str, tuple[float, float, float]]
+    ratios: dict[str, Quartiles]
     rounds: int
+    left_out: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
+
+    @property
+    def peer(self) -> str | None:
+        """The peer that counts: the fastest, unless the case names another."""
+        if self.case.against is not None:
+            return self.case.against if self.case.against in self.ratios else None
+        return min(self.ratios, key=self.seconds.__getitem__, default=None)
+
+    @property
+    def ratio(self) -> Quartiles | None:
+        """Its time over lamina's, in quartiles."""
+        return None if self.peer is None else self.ratios[self.peer]
+
+    def share_of_peak(self, machine: Machine) -> float:
+        """Operations a second over the most the machine can do, or zero."""
+        return self.case.flops / self.seconds["lamina"] / machine.peak
+
+    def share_of_bandwidth(self, machine: Machine) -> float:
+        """Bytes a second over the most that memory gives, or zero."""
+        return self.case.traffic / self.seconds["lamina"] / machine.bandwidth
+
+    def margin(self, machine: Machine) -> float | None:
+        """What was reached over what is asked for, the least of it; ``None`` if nothing is."""
+        case, margins = self.case, []
+        if case.bar and self.ratio is not None:
+            margins.append(self.ratio[1] / case.bar)
+        if case.least_share is not None:
+            margins.append(self.share_of_peak(machine) / case.least_share)
+        if case.most_seconds is not None:
+            margins.append(case.most_seconds / self.seconds["lamina"])
+        return min(margins, default=None)
 
 
 def processor() -> str:
@@ -67,59 +128,109 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine() -> Machine:
+def machine(libraries: tuple[str, ...] = ("numpy", "torch")) -> Machine:
     """Measure this machine's limits; takes about a second."""
     peak, bandwidth = _kernels.machine_limits()
-    versions = {"lamina": lamina.__version__, "numpy": np.__version__}
-    torch = torch_module()
-    if torch is not None:
-        versions["torch"] = torch.__version__
+    versions = others.versions(libraries)
     return Machine(processor(), lamina.isa(), lamina.num_threads(), peak, bandwidth, versions)
 
 
-def run(cases: Sequence[Case], *, rounds: int = 15, torch: bool = True) -> Iterator[Result]:
-    """Measure each case: lamina, NumPy, torch, lamina, NumPy, torch, ...
+def run(
+    cases: Sequence[Case],
+    *,
+    rounds: int = 15,
+    libraries: tuple[str, ...] = LIBRARIES,
+    memory: bool = False,
+) -> Iterator[Result]:
+    """Measure each case: lamina, its peers in turn, lamina, its peers in turn, ...
 
     Each library waits until the threads of the one before are asleep, does the work untimed for a
     twentieth of a second, which wakes its own threads and spreads them over the processors, and
-    then once timed.
+    then timed: once, or as often as five milliseconds hold.
 
     Args:
         cases: what to measure.
-        rounds: how often each library does the work.
-        torch: whether PyTorch takes part where it is installed.
+        rounds: how often each library takes its turn.
+        libraries: those that take part where they are installed.
+        memory: whether to measure the memory of training steps too, in processes of their own.
     """
     if rounds < 1:
         raise ValueError(f"run: rounds: expected at least 1, got {rounds}")
-    module = torch_module() if torch else None
-    if module is not None:
-        module.set_num_threads(lamina.num_threads())
+    others.set_threads(lamina.num_threads(), libraries)
     for case in cases:
-        runs = case.build(module)
-        works: dict[str, Work] = {"lamina": runs.lamina, "numpy": runs.numpy}
-        if runs.torch is not None:
-            works["torch"] = runs.torch
-        with lamina.no_grad(), nullcontext() if module is None else module.no_grad():
-            yield _measure(case, works, rounds)
+        result = _run(case, rounds, ("lamina", *libraries))
+        if memory and case.is_step:
+            measured = ["lamina", *([] if result.peer is None else [result.peer])]
+            result.memory.update({name: memory_of(case, name) for name in measured})
+        yield result
 
 
-def _warm_up(work: Work) -> None:
-    start = time.perf_counter()
-    while time.perf_counter() - start < _WARM_UP:
-        work()
+def _run(case: Case, rounds: int, libraries: Sequence[str]) -> Result:
+    works: dict[str, Work] = {"lamina": case.lamina()}
+    per_call = {"lamina": _first(works["lamina"])}
+    left_out: dict[str, str] = {}
+    for name, build in _taking_part(case, libraries).items():
+        # Peers are optional: whatever keeps one from running is told, not raised.
+        try:
+            work = build()
+            per_call[name] = _first(work)
+        except Exception as error:
+            left_out[name] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            if isinstance(error, others.MissingError):
+                left_out[name] = str(error)
+        else:
+            works[name] = work
+    result = _measure(case, works, per_call, rounds)
+    result.left_out.update(left_out)
+    works.clear()
+    gc.collect()
+    return result
 
 
-def _measure(case: Case, works: dict[str, Work], rounds: int) -> Result:
-    for work in works.values():
-        work()
+def _taking_part(case: Case, libraries: Sequence[str]) -> Mapping[str, Builder]:
+    return {
+        name: build
+        for name, build in case.peers.items()
+        if others.of_peer(name).rstrip(",") in libraries
+    }
+
+
+def _first(work: Work) -> float:
+    """Seconds of a call after the first, which may compile or allocate."""
+    with work.context():
+        work.call()
+        return _warm_up(work)
+
+
+def _warm_up(work: Work) -> float:
+    """Do it for a while; returns the seconds of one call."""
+    start, calls, taken = time.perf_counter(), 0, 0.0
+    while taken < _WARM_UP:
+        work.call()
+        calls += 1
+        taken = time.perf_counter() - start
+    return taken / calls
+
+
+def _timed(work: Work, per_call: float) -> float:
+    with work.context():
+        if per_call < _LONG:
+            per_call = _warm_up(work)
+        calls = max(1, int(_LEAST / per_call))
+        start = time.perf_counter()
+        for _ in range(calls):
+            work.call()
+        return (time.perf_counter() - start) / calls
+
+
+def _measure(
+    case: Case, works: Mapping[str, Work], per_call: Mapping[str, float], rounds: int
+) -> Result:
     times = {name: np.empty(rounds) for name in works}
     for i in range(rounds):
         for name, work in works.items():
             time.sleep(_PAUSE)
-            _warm_up(work)
-            start = time.perf_counter()
-            work()
-            times[name][i] = time.perf_counter() - start
+            times[name][i] = _timed(work, per_call[name])
     own = times["lamina"]
     ratios = {}
     for name, other in times.items():
@@ -127,3 +238,17 @@ def _measure(case: Case, works: dict[str, Work], rounds: int) -> Result:
             low, middle, high = np.quantile(other / own, [0.25, 0.5, 0.75])
             ratios[name] = (float(low), float(middle), float(high))
     return Result(case, {name: float(np.median(t)) for name, t in times.items()}, ratios, rounds)
+
+
+def memory_of(case: Case, peer: str) -> Memory:
+    """Memory of one library at a training step, in a fresh process.
+
+    Raises:
+        RuntimeError: the process failed.
+    """
+    command = [sys.executable, "-m", "lamina.bench.memory", case.title, peer]
+    command.append(str(lamina.num_threads()))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(f"{case.title}, {peer}: {done.stderr.strip()[-500:]}")
+    return Memory(**json.loads(done.stdout.splitlines()[-1]))

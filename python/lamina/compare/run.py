@@ -165,7 +165,7 @@ def _ignore(_progress: Progress) -> None:
 
 
 def _kernels() -> Iterator[dict[str, Any]]:
-    for row in bench.run(bench.CASES, rounds=3, torch=False):
+    for row in bench.run(bench.CASES, rounds=3, libraries=("numpy",)):
         yield {
             "name": row.case.name,
             "size": row.case.size,
