@@ -2,7 +2,24 @@
 
 from lamina.bench.case import Case, Work
 from lamina.bench.cases import CASES
+from lamina.bench.libraries import LIBRARIES
 from lamina.bench.peers import PEERS
+from lamina.bench.report import check_report_tools, write_report
 from lamina.bench.run import Machine, Memory, Result, machine, run
+from lamina.bench.table import markdown
 
-__all__ = ["CASES", "PEERS", "Case", "Machine", "Memory", "Result", "Work", "machine", "run"]
+__all__ = [
+    "CASES",
+    "LIBRARIES",
+    "PEERS",
+    "Case",
+    "Machine",
+    "Memory",
+    "Result",
+    "Work",
+    "check_report_tools",
+    "machine",
+    "markdown",
+    "run",
+    "write_report",
+]

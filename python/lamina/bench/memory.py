@@ -1,6 +1,7 @@
-"""Memory of one training step by one library: ``python -m lamina.bench.memory ROW LIBRARY THREADS``.
+"""Memory of one training step by one library.
 
-A process of its own, since what another library has taken cannot be told apart.
+Run as ``python -m lamina.bench.memory TITLE PEER THREADS``:
+a process of its own, since what another library has taken cannot be told apart.
 """
 
 import json
@@ -45,6 +46,13 @@ def _resident() -> int:
 
 
 def _peak() -> int:
+    try:
+        # Unlike ru_maxrss it begins anew with the program, not with what the parent had taken.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 

@@ -1,5 +1,6 @@
 """The networks of the training steps, in lamina; ``torch_networks`` holds their twins."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from lamina.tensor import Array, Tensor
 def mlp(widths: Sequence[int] = (784, 128, 10)) -> nn.Module:
     """Linear layers with ReLU between."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -55,9 +56,7 @@ class BasicBlock(nn.Module):
         self.shortcut = (
             None
             if stride == 1 and channels == out
-            else nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
+            else nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 import gc
 import json
+import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +77,8 @@ class Result:
         ratios: quartiles of the peer's time over lamina's in the same round, by peer.
         rounds: how many.
         left_out: why a peer was not measured, by peer.
+        disturbance: share of the processors' time that other processes took meanwhile, where the
+            system tells.
         memory: of lamina and of the peer that counts, where it was measured.
     """
 
@@ -83,6 +87,7 @@ class Result:
     ratios: dict[str, Quartiles]
     rounds: int
     left_out: dict[str, str] = field(default_factory=dict)
+    disturbance: float | None = None
     memory: dict[str, Memory] = field(default_factory=dict)
 
     @property
@@ -115,6 +120,29 @@ class Result:
         if case.most_seconds is not None:
             margins.append(case.most_seconds / self.seconds["lamina"])
         return min(margins, default=None)
+
+    def as_dict(self, machine: Machine) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        case = self.case
+        return {
+            "name": case.name,
+            "size": case.size,
+            "family": case.family,
+            "rounds": self.rounds,
+            "seconds": self.seconds,
+            "ratios": self.ratios,
+            "peer": self.peer,
+            "ratio": self.ratio,
+            "share_of_peak": self.share_of_peak(machine),
+            "share_of_bandwidth": self.share_of_bandwidth(machine),
+            "bar": case.bar,
+            "least_share": case.least_share,
+            "most_seconds": case.most_seconds,
+            "margin": self.margin(machine),
+            "left_out": self.left_out,
+            "disturbance": self.disturbance,
+            "memory": {name: asdict(memory) for name, memory in self.memory.items()},
+        }
 
 
 def processor() -> str:
@@ -180,11 +208,34 @@ def _run(case: Case, rounds: int, libraries: Sequence[str]) -> Result:
                 left_out[name] = str(error)
         else:
             works[name] = work
+    before = _processor_time()
     result = _measure(case, works, per_call, rounds)
-    result.left_out.update(left_out)
+    disturbance = _disturbance(before, _processor_time())
     works.clear()
     gc.collect()
-    return result
+    return replace(result, left_out=left_out, disturbance=disturbance)
+
+
+_ProcessorTime = tuple[float, float, float]
+
+
+def _processor_time() -> _ProcessorTime | None:
+    """Time of all processors together, of it at work, of it for this process; in seconds."""
+    try:
+        first = Path("/proc/stat").read_text().splitlines()[0]
+    except OSError:
+        return None
+    user, nice, system, idle, wait, *rest = (int(ticks) for ticks in first.split()[1:9])
+    busy, own = user + nice + system + sum(rest), sum(os.times()[:4])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (busy + idle + wait) / ticks, busy / ticks, own
+
+
+def _disturbance(before: _ProcessorTime | None, after: _ProcessorTime | None) -> float | None:
+    if before is None or after is None:
+        return None
+    whole, busy, own = (b - a for a, b in zip(before, after, strict=True))
+    return min(max((busy - own) / max(whole, 1e-9), 0.0), 1.0)
 
 
 def _taking_part(case: Case, libraries: Sequence[str]) -> Mapping[str, Builder]:

@@ -177,7 +177,7 @@ def lstm_lm(vocab: int = 10_000, width: int = 200, length: int = 35, batch: int 
 
 
 def nanogpt(batch: int = 12, length: int = 64) -> Recipe:
-    """nanoGPT's recipe for a CPU."""
+    """The recipe of nanoGPT for a CPU."""
     return Recipe(
         network=networks.nanogpt,
         torch_network=torch_networks.nanogpt,
@@ -260,3 +260,17 @@ def training(
         bar=bar,
         is_step=True,
     )
+
+
+TRAINING: list[Case] = [
+    training("MLP", "784-128-10, batch 128", mlp(), 1.5, gflops=0.0524),
+    training("LeNet-5", "1 x 28 x 28, batch 64", lenet5(), 1.8, gflops=0.1449, layouts=True),
+    training("ResNet-18", "3 x 32 x 32, batch 32", resnet18(), 1.5, gflops=106.53, layouts=True),
+    training("VGG-11", "3 x 32 x 32, batch 32", vgg11(), 1.5, gflops=29.22, layouts=True),
+    training("U-Net", "1 x 128 x 128, batch 4", unet(), 1.6, gflops=55.05, layouts=True),
+    training("LSTM LM", "10,000 words, 2 x 200, T 35, B 20", lstm_lm(), 1.4, gflops=11.09),
+    training("nanoGPT", "4 x 128, T 64, B 12", nanogpt(), 1.7, gflops=3.662),
+    training("nanoGPT", "peer compiled", nanogpt(), 1.55, gflops=3.662, compiled=True),
+    training("BERT", "6 x 384, T 128, B 16", bert(), 1.4, gflops=276.29),
+    training("GPT-2", "124 M, T 256, B 1", gpt2(), 1.5, gflops=189.75),
+]

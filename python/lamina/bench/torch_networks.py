@@ -1,5 +1,6 @@
 """The networks of :mod:`lamina.bench.networks` in torch, whose module each takes first."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ def mlp(torch: Any, widths: Sequence[int] = (784, 128, 10)) -> Any:
     """Linear layers with ReLU between."""
     nn = torch.nn
     layers = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -43,8 +44,9 @@ def vgg11(torch: Any, width: int = 64) -> Any:
 def resnet18(torch: Any, width: int = 64) -> Any:
     """ResNet-18."""
     nn, relu = torch.nn, torch.nn.functional.relu
+    Module: Any = torch.nn.Module
 
-    class BasicBlock(nn.Module):  # type: ignore[misc]
+    class BasicBlock(Module):  # type: ignore[misc]
         def __init__(self, channels: int, out: int, stride: int) -> None:
             super().__init__()
             self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
@@ -79,7 +81,9 @@ def unet(torch: Any, base: int = 32) -> Any:
             *(nn.Conv2d(out, out, 3, padding=1), nn.ReLU()),
         )
 
-    class UNet(nn.Module):  # type: ignore[misc]
+    Module: Any = torch.nn.Module
+
+    class UNet(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             down = [two(1, base), two(base, 2 * base), two(2 * base, 4 * base)]
@@ -106,8 +110,9 @@ def unet(torch: Any, base: int = 32) -> Any:
 def recurrent_lm(torch: Any, vocab: int = 10_000, width: int = 200) -> Any:
     """A language model of LSTM layers."""
     nn = torch.nn
+    Module: Any = torch.nn.Module
 
-    class RecurrentLM(nn.Module):  # type: ignore[misc]
+    class RecurrentLM(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.embedding, self.rnn = nn.Embedding(vocab, width), nn.LSTM(width, width, 2)
@@ -123,8 +128,9 @@ def recurrent_lm(torch: Any, vocab: int = 10_000, width: int = 200) -> Any:
 def _layer(torch: Any, dim: int, heads: int, causal: bool, bias: bool, approximate: str) -> Any:
     """A layer of a transformer; normalised before each branch if causal, else after."""
     nn, functional = torch.nn, torch.nn.functional
+    Module: Any = torch.nn.Module
 
-    class Layer(nn.Module):  # type: ignore[misc]
+    class Layer(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.norm1, self.norm2 = nn.LayerNorm(dim, bias=bias), nn.LayerNorm(dim, bias=bias)
@@ -161,8 +167,9 @@ def encoder(
 ) -> Any:
     """The encoder of BERT."""
     nn = torch.nn
+    Module: Any = torch.nn.Module
 
-    class Encoder(nn.Module):  # type: ignore[misc]
+    class Encoder(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.tokens, self.positions = nn.Embedding(vocab, dim), nn.Embedding(context, dim)
@@ -181,8 +188,9 @@ def encoder(
 def masked_lm(torch: Any, **sizes: int) -> Any:
     """An encoder that tells the tokens at all places."""
     nn, functional = torch.nn, torch.nn.functional
+    Module: Any = torch.nn.Module
 
-    class MaskedLM(nn.Module):  # type: ignore[misc]
+    class MaskedLM(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.encoder = encoder(torch, **sizes)
@@ -209,8 +217,9 @@ def _gpt(
     approximate: str,
 ) -> Any:
     nn = torch.nn
+    Module: Any = torch.nn.Module
 
-    class GPT(nn.Module):  # type: ignore[misc]
+    class GPT(Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.tokens, self.positions = nn.Embedding(vocab, dim), nn.Embedding(context, dim)

@@ -1,49 +1,114 @@
 """``lamina bench``."""
 
+import datetime
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from lamina.bench import Case, Machine
+    from lamina.terminal import Terminal
+
 
 @click.command()
+@click.option("--peers", is_flag=True, help="Every work that lamina is held to, and who does it.")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
-@click.option("--only", metavar="LIST", help="Names of kernels, with commas, such as matmul,conv.")
+@click.option(
+    "--only", metavar="LIST", help="Kernels, such as matmul,conv, or parts of names, with commas."
+)
 @click.option("--torch/--no-torch", default=True, help="Whether PyTorch takes part if installed.")
+@click.option(
+    "--memory/--no-memory", default=True, help="With --peers: memory of training steps too."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results.")
-def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) -> None:
+@click.option("--report", type=click.Path(path_type=Path), help="With --peers: an HTML page.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="With --peers: a table.")
+def bench(
+    peers: bool,
+    rounds: int,
+    only: str | None,
+    torch: bool,
+    memory: bool,
+    json_path: Path | None,
+    report: Path | None,
+    markdown: Path | None,
+) -> None:
     """Measure the kernels beside NumPy, and PyTorch where it is installed.
 
     Each round does the work once with each library, in turn; times are medians and ratios are
-    quartiles over the rounds.
+    quartiles over the rounds. With --peers, all kernels, training steps and predictions are
+    measured, each against the best of the libraries that do the same; that takes an hour.
     """
     from lamina import bench as benches
-    from lamina.cli.options import check_writable, write_json
-    from lamina.terminal import Column, Live, Terminal, styled, table
+    from lamina.cli.options import check_writable
+    from lamina.terminal import Terminal
 
-    check_writable(json_path)
-    cases = benches.CASES
-    if only is not None:
-        wanted = {name.strip() for name in only.split(",")}
-        known = {case.kernel for case in cases}
-        if unknown := wanted - known:
-            raise ValueError(
-                f"unknown kernel {sorted(unknown)[0]!r}: expected {', '.join(sorted(known))}"
-            )
-        cases = [case for case in cases if case.kernel in wanted]
+    for path in (json_path, report, markdown):
+        check_writable(path)
+    for option, value in (("report", report), ("markdown", markdown)):
+        if value is not None and not peers:
+            raise ValueError(f"--{option} goes with --peers")
+    if report is not None:
+        benches.check_report_tools()
+    cases = _select(benches.PEERS if peers else benches.CASES, only)
     terminal = Terminal()
-    machine = benches.machine()
+    libraries: tuple[str, ...] = benches.LIBRARIES if peers else ("numpy", "torch")
+    machine = benches.machine(libraries)
+    if not torch:
+        libraries = ("numpy",)
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     terminal.print(f"{machine.processor}, {machine.isa}, {machine.threads} threads; {versions}")
     terminal.print(
         f"peak {machine.peak / 1e9:.0f} GFLOP/s, memory read {machine.bandwidth / 1e9:.1f} GB/s"
     )
+    if not peers:
+        _beside_numpy(terminal, machine, cases, rounds, torch, json_path)
+        return
+    record = _beside_peers(terminal, machine, cases, rounds, libraries, memory, json_path)
+    if report is not None:
+        benches.write_report(record, report)
+    if markdown is not None:
+        from lamina import files
+
+        files.write_file(markdown, benches.markdown(record))
+
+
+def _select(cases: "Sequence[Case]", only: str | None) -> "list[Case]":
+    if only is None:
+        return list(cases)
+    known = {case.family for case in cases}
+    chosen: set[str] = set()
+    for wanted in (part.strip().lower() for part in only.split(",")):
+        found = {case.title for case in cases if case.family == wanted}
+        found = found or {case.title for case in cases if wanted and wanted in case.title.lower()}
+        if not found:
+            raise ValueError(
+                f"unknown kernel {wanted!r}: expected part of a name, or {', '.join(sorted(known))}"
+            )
+        chosen |= found
+    return [case for case in cases if case.title in chosen]
+
+
+def _beside_numpy(
+    terminal: "Terminal",
+    machine: "Machine",
+    cases: "Sequence[Case]",
+    rounds: int,
+    torch: bool,
+    json_path: Path | None,
+) -> None:
+    from lamina import bench as benches
+    from lamina.cli.options import write_json
+    from lamina.terminal import Column, Live, styled, table
+
     peers = {"numpy": "NumPy / lamina"}
     if torch and "torch" in machine.versions:
         peers["torch"] = "torch / lamina"
-    widest = max(len(f"{case.name} {case.size}") for case in cases)
     heads = [
-        Column("work", wraps=True, least=widest),
+        Column("work", wraps=True, least=max(len(case.title) for case in cases)),
         *(Column(name, right=True) for name in ("ms", "of peak", *peers.values())),
     ]
     cells: list[list[str]] = []
@@ -53,13 +118,13 @@ def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) ->
         return table(heads, cells, terminal.width)
 
     def unfinished() -> list[str]:
-        now = [f"measuring {case.name} {case.size}" for case in cases[len(cells) :][:1]]
+        now = [f"measuring {case.title}" for case in cases[len(cells) :][:1]]
         return lines() + [styled(line, dim=True) for line in now]
 
     with Live(terminal, unfinished) as live:
-        for row in benches.run(cases, rounds=rounds, torch=torch):
+        for row in benches.run(cases, rounds=rounds, libraries=tuple(peers)):
             own = row.seconds["lamina"]
-            share = row.case.flops / own / machine.peak
+            share = row.share_of_peak(machine)
             ratios = [
                 f"{r[1]:.2f} ({r[0]:.2f}-{r[2]:.2f})" if (r := row.ratios.get(peer)) else "-"
                 for peer in peers
@@ -79,5 +144,52 @@ def bench(rounds: int, only: str | None, torch: bool, json_path: Path | None) ->
             live.draw()
     terminal.print("\n".join(lines()))
     if json_path is not None:
-        result = {"machine": asdict(machine), "results": rows}
-        write_json(json_path, result)
+        write_json(json_path, {"machine": asdict(machine), "results": rows})
+
+
+def _beside_peers(
+    terminal: "Terminal",
+    machine: "Machine",
+    cases: "Sequence[Case]",
+    rounds: int,
+    libraries: tuple[str, ...],
+    memory: bool,
+    json_path: Path | None,
+) -> dict[str, Any]:
+    from lamina import bench as benches
+    from lamina.bench import table as texts
+    from lamina.cli.options import write_json
+    from lamina.terminal import Column, Live, styled, table
+
+    heads = texts.terminal_columns([case.title for case in cases])
+    results: list[dict[str, Any]] = []
+    record = {
+        "date": datetime.datetime.now().astimezone().date().isoformat(),
+        "rounds": rounds,
+        "machine": asdict(machine),
+        "results": results,
+    }
+
+    def lines() -> list[str]:
+        return table(heads, [texts.terminal_cells(row) for row in results], terminal.width)
+
+    def unfinished() -> list[str]:
+        now = [f"measuring {case.title}" for case in cases[len(results) :][:1]]
+        # The window may be too low for all rows: the latest are the news.
+        room = max(terminal.height - 3, 1)
+        return [*lines()[-room:], *(styled(line, dim=True) for line in now)]
+
+    with Live(terminal, unfinished) as live:
+        for result in benches.run(cases, rounds=rounds, libraries=libraries, memory=memory):
+            results.append(result.as_dict(machine))
+            # A run takes long: what is measured is kept even where it does not end.
+            if json_path is not None:
+                write_json(json_path, record)
+            live.draw()
+    terminal.print("\n".join(lines()))
+    if measured := texts.memory_rows(record):
+        columns = [Column(name, right=bool(i)) for i, name in enumerate(texts.MEMORY_HEADINGS)]
+        rows = [[title, *cells] for title, cells in measured]
+        terminal.print("\n".join(["", *table(columns, rows, terminal.width)]))
+    terminal.print("\n".join(["", texts.summary(record), *texts.notes(record)]))
+    return record

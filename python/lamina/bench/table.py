@@ -1,0 +1,165 @@
+"""The figures as text: in the terminal and in Markdown. Rows are those of the JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lamina.terminal import Column, styled
+
+Row = Mapping[str, Any]
+
+HEADINGS = ("work", "lamina", "of peak", "best peer", "its time", "ratio", "at least", "")
+
+
+def duration(seconds: float) -> str:
+    """Three figures and a unit."""
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        scaled = seconds * factor
+        if scaled >= 0.9995 or unit == "us":
+            decimals = 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2
+            return f"{scaled:.{decimals}f} {unit}"
+    raise AssertionError("the last unit takes every time")
+
+
+def share(row: Row) -> str:
+    """Share of the machine's peak, or of its bandwidth."""
+    if row["share_of_peak"]:
+        return f"{row['share_of_peak']:.0%}"
+    return f"{row['share_of_bandwidth']:.0%} bw" if row["share_of_bandwidth"] else "-"
+
+
+def ratio(row: Row) -> str:
+    """The median with its quartiles."""
+    return (
+        f"{row['ratio'][1]:.2f} ({row['ratio'][0]:.2f}-{row['ratio'][2]:.2f})"
+        if row["ratio"]
+        else "-"
+    )
+
+
+def least(row: Row) -> str:
+    """What is asked for."""
+    parts = []
+    if row["bar"]:
+        parts.append(f"{row['bar']:.2f}")
+    if row["least_share"]:
+        parts.append(f"{row['least_share']:.0%}")
+    if row["most_seconds"]:
+        parts.append(duration(row["most_seconds"]))
+    return ", ".join(parts) or "-"
+
+
+def verdict(row: Row) -> str:
+    """Whether it was reached."""
+    if row["margin"] is None:
+        return "-"
+    return "reached" if row["margin"] >= 1 else "missed"
+
+
+def cells(row: Row) -> list[str]:
+    """A text for each of the headings but the first."""
+    peer = row["peer"]
+    return [
+        duration(row["seconds"]["lamina"]),
+        share(row),
+        peer or "-",
+        duration(row["seconds"][peer]) if peer else "-",
+        ratio(row),
+        least(row),
+        verdict(row),
+    ]
+
+
+def terminal_columns(titles: Sequence[str]) -> list[Column]:
+    """Columns of the table, the first wide enough for every title if the terminal is."""
+    first = Column(HEADINGS[0], wraps=True, least=min(max(map(len, titles)), 40))
+    right = {"lamina", "of peak", "its time", "ratio", "at least"}
+    return [first, *(Column(name, right=name in right) for name in HEADINGS[1:])]
+
+
+def terminal_cells(row: Row) -> list[str]:
+    """A line of the table, its size and what was missed set apart."""
+    *texts, last = cells(row)
+    return [f"{row['name']} {styled(row['size'], dim=True)}", *texts, last.replace("reached", "")]
+
+
+def notes(record: Mapping[str, Any]) -> list[str]:
+    """What a reader of the figures must know besides."""
+    rows: Sequence[Row] = record["results"]
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        for peer, reason in row["left_out"].items():
+            told.setdefault(f"{peer} left out: {reason}", []).append(f"{row['name']} {row['size']}")
+    lines = [
+        f"{reason} ({len(titles)} rows)" if len(titles) > 1 else f"{reason} ({titles[0]})"
+        for reason, titles in told.items()
+    ]
+    disturbed = [row for row in rows if (row["disturbance"] or 0) > 0.05]
+    if disturbed:
+        worst = max(row["disturbance"] for row in disturbed)
+        lines.append(
+            f"other processes took more than 5% of the processors in {len(disturbed)} of "
+            f"{len(rows)} rows, up to {worst:.0%}: measure again on a machine at rest"
+        )
+    if any(row["family"] == "overhead" for row in rows):
+        lines.append("an empty parallel region cannot be called from Python: it is not measured")
+    return lines
+
+
+def memory_rows(record: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Training steps whose memory was measured: title, and a text for each column of figures."""
+    made = []
+    for row in record["results"]:
+        if "lamina" in row["memory"]:
+            own = row["memory"]["lamina"]
+            other = row["memory"].get(row["peer"])
+            texts = [f"{own['peak'] / 2**20:.0f}", f"{other['peak'] / 2**20:.0f}" if other else "-"]
+            texts += [row["peer"] or "-", f"{own['faults']:.0f}"]
+            made.append((f"{row['name']} {row['size']}", texts))
+    return made
+
+
+MEMORY_HEADINGS = ("peak memory, MiB", "lamina", "peer", "", "page faults a step")
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """How many bars were reached, and where lamina is the faster one."""
+    rows = record["results"]
+    margins = [row["margin"] for row in rows if row["margin"] is not None]
+    # Rows against lamina itself or a limit in seconds say nothing about who is faster.
+    ratios = [row["ratio"][1] for row in rows if row["ratio"] and not own_peer(row)]
+    faster = sum(r > 1 for r in ratios)
+    reached = sum(margin >= 1 for margin in margins)
+    return (
+        f"lamina is faster than the best peer in {faster} of {len(ratios)} rows; "
+        f"{reached} of {len(margins)} reach what is asked for."
+    )
+
+
+def own_peer(row: Row) -> bool:
+    """Whether the row compares lamina with itself."""
+    return bool(row["peer"]) and row["peer"].startswith("lamina")
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """All figures as Markdown."""
+    machine = record["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [
+        f"{record['date']}, {machine['processor']}, {machine['isa']}, "
+        f"{machine['threads']} threads; {versions}; measured peak "
+        f"{machine['peak'] / 1e9:.0f} GFLOP/s, memory read {machine['bandwidth'] / 1e9:.1f} GB/s; {record['rounds']} rounds.",
+        "",
+        summary(record),
+        "",
+        *_table(HEADINGS, [(f"{r['name']} {r['size']}", cells(r)) for r in record["results"]]),
+    ]
+    if rows := memory_rows(record):
+        lines += ["", *_table(MEMORY_HEADINGS, rows)]
+    if told := notes(record):
+        lines += ["", *(f"- {line}" for line in told)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    lines = [f"| {' | '.join(headings)} |", f"| --- |{' ---: |' * (len(headings) - 1)}"]
+    return lines + [f"| {' | '.join((title, *texts))} |" for title, texts in rows]
