@@ -60,6 +60,12 @@ def test_bad_texts_end_with_one_line(tmp_path, capsys, content, message):
         (["generate", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "nothing"], "no such file"),
         (["bench", "--only", "parrot"], "unknown kernel 'parrot'"),
+        (["bench", "--peers", "--only", "matmul,parrot"], "unknown kernel 'parrot'"),
+        (["bench", "--peers", "--only", ","], "unknown kernel ''"),
+        (["bench", "--peers", "--rounds", "0"], "Invalid value for '--rounds'"),
+        (["bench", "--peers", "--report", "/nowhere/at/all.html"], "there is no folder"),
+        (["bench", "--report", "page.html"], "--report goes with --peers"),
+        (["bench", "--markdown", "table.md"], "--markdown goes with --peers"),
     ],
 )
 def test_bad_options_end_with_one_line(capsys, arguments, message):
@@ -136,3 +142,34 @@ def test_bench_prints_a_table(capsys, monkeypatch):
     assert " ".join(head.split()) == "work ms of peak NumPy / lamina"
     assert row.startswith("counting 3-grams")
     assert "\x1b" not in out
+
+
+def test_bench_beside_peers_writes_every_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    results, page, text = tmp_path / "r.json", tmp_path / "r.html", tmp_path / "r.md"
+    arguments = ["bench", "--peers", "--only", "ops.RELU", "--rounds", "1", "--no-torch"]
+    files = ["--json", str(results), "--report", str(page), "--markdown", str(text)]
+    assert run([*arguments, *files]) == 0
+    out, err = lines(capsys)
+    assert err == []
+    head, row = out.splitlines()[2:4]
+    assert " ".join(head.split()) == "work lamina of peak best peer its time ratio at least"
+    assert row.startswith("ops.relu from Python 32 values")
+    record = json.loads(results.read_text())
+    assert list(record) == ["date", "rounds", "machine", "results"]
+    (made,) = record["results"]
+    assert made["name"] == "ops.relu from Python"
+    assert set(made["seconds"]) == {"lamina", "numpy"}
+    assert made["most_seconds"] == 1.5e-6
+    assert "ops.relu" in page.read_text()
+    assert "ops.relu" in text.read_text()
+
+
+def test_bench_writes_json(tmp_path, capsys):
+    results = tmp_path / "results.json"
+    arguments = ["bench", "--only", "ngram", "--rounds", "1", "--no-torch", "--json", str(results)]
+    assert run(arguments) == 0
+    lines(capsys)
+    (made,) = json.loads(results.read_text())["results"]
+    assert list(made) == ["name", "size", "rounds", "seconds", "ratios", "share_of_peak"]
+    assert list(made["ratios"]) == ["numpy"]

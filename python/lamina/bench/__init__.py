@@ -5,7 +5,7 @@ from lamina.bench.cases import CASES
 from lamina.bench.libraries import LIBRARIES
 from lamina.bench.peers import PEERS
 from lamina.bench.report import check_report_tools, write_report
-from lamina.bench.run import Machine, Memory, Result, machine, run
+from lamina.bench.run import Machine, Memory, Result, at_most, machine, run
 from lamina.bench.table import markdown
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Memory",
     "Result",
     "Work",
+    "at_most",
     "check_report_tools",
     "machine",
     "markdown",

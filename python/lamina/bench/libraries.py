@@ -2,7 +2,7 @@
 
 import ctypes
 import importlib
-import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def load(name: str) -> Any:
 
 def of_peer(peer: str) -> str:
     """The library of a peer: ``torch`` of ``torch NHWC`` and of ``torch.compile``."""
-    return peer.partition(" ")[0].partition(".")[0]
+    return re.split(r"\W", peer, maxsplit=1)[0]
 
 
 def versions(libraries: tuple[str, ...] = LIBRARIES) -> dict[str, str]:

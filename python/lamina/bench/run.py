@@ -163,6 +163,12 @@ def machine(libraries: tuple[str, ...] = ("numpy", "torch")) -> Machine:
     return Machine(processor(), lamina.isa(), lamina.num_threads(), peak, bandwidth, versions)
 
 
+def at_most(before: Machine, after: Machine) -> Machine:
+    """The same machine with the higher of each limit: another process may have lowered one."""
+    peak, bandwidth = max(before.peak, after.peak), max(before.bandwidth, after.bandwidth)
+    return replace(before, peak=peak, bandwidth=bandwidth)
+
+
 def run(
     cases: Sequence[Case],
     *,
@@ -239,11 +245,7 @@ def _disturbance(before: _ProcessorTime | None, after: _ProcessorTime | None) ->
 
 
 def _taking_part(case: Case, libraries: Sequence[str]) -> Mapping[str, Builder]:
-    return {
-        name: build
-        for name, build in case.peers.items()
-        if others.of_peer(name).rstrip(",") in libraries
-    }
+    return {name: build for name, build in case.peers.items() if others.of_peer(name) in libraries}
 
 
 def _first(work: Work) -> float:

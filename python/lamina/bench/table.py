@@ -7,6 +7,9 @@ from lamina.terminal import Column, styled
 
 Row = Mapping[str, Any]
 
+# Share of the processors' time; a system at rest takes about one hundredth.
+_DISTURBED = 0.05
+
 HEADINGS = ("work", "lamina", "of peak", "best peer", "its time", "ratio", "at least", "")
 
 
@@ -49,10 +52,16 @@ def least(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """Whether it was reached."""
+    """Whether it was reached; with a star where other processes disturbed the measurement."""
+    star = "*" if disturbed(row) else ""
     if row["margin"] is None:
-        return "-"
-    return "reached" if row["margin"] >= 1 else "missed"
+        return f"-{star}"
+    return f"{'reached' if row['margin'] >= 1 else 'missed'}{star}"
+
+
+def disturbed(row: Row) -> bool:
+    """Whether other processes took much of the processors meanwhile."""
+    return (row["disturbance"] or 0.0) > _DISTURBED
 
 
 def cells(row: Row) -> list[str]:
@@ -79,7 +88,7 @@ def terminal_columns(titles: Sequence[str]) -> list[Column]:
 def terminal_cells(row: Row) -> list[str]:
     """A line of the table, its size and what was missed set apart."""
     *texts, last = cells(row)
-    return [f"{row['name']} {styled(row['size'], dim=True)}", *texts, last.replace("reached", "")]
+    return [f"{row['name']} {styled(row['size'], dim=True)}", *texts, last]
 
 
 def notes(record: Mapping[str, Any]) -> list[str]:
@@ -93,12 +102,12 @@ def notes(record: Mapping[str, Any]) -> list[str]:
         f"{reason} ({len(titles)} rows)" if len(titles) > 1 else f"{reason} ({titles[0]})"
         for reason, titles in told.items()
     ]
-    disturbed = [row for row in rows if (row["disturbance"] or 0) > 0.05]
-    if disturbed:
-        worst = max(row["disturbance"] for row in disturbed)
+    shared = [row["disturbance"] for row in rows if disturbed(row)]
+    if shared:
         lines.append(
-            f"other processes took more than 5% of the processors in {len(disturbed)} of "
-            f"{len(rows)} rows, up to {worst:.0%}: measure again on a machine at rest"
+            f"* other processes took more than {_DISTURBED:.0%} of the processors in "
+            f"{len(shared)} of {len(rows)} rows, up to {max(shared):.0%}: measure these again on "
+            "a machine at rest"
         )
     if any(row["family"] == "overhead" for row in rows):
         lines.append("an empty parallel region cannot be called from Python: it is not measured")
@@ -147,7 +156,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     lines = [
         f"{record['date']}, {machine['processor']}, {machine['isa']}, "
         f"{machine['threads']} threads; {versions}; measured peak "
-        f"{machine['peak'] / 1e9:.0f} GFLOP/s, memory read {machine['bandwidth'] / 1e9:.1f} GB/s; {record['rounds']} rounds.",
+        f"{machine['peak'] / 1e9:.0f} GFLOP/s, memory read "
+        f"{machine['bandwidth'] / 1e9:.1f} GB/s; {record['rounds']} rounds.",
         "",
         summary(record),
         "",

@@ -162,16 +162,16 @@ def _beside_peers(
     from lamina.terminal import Column, Live, styled, table
 
     heads = texts.terminal_columns([case.title for case in cases])
-    results: list[dict[str, Any]] = []
-    record = {
+    results: list[benches.Result] = []
+    record: dict[str, Any] = {
         "date": datetime.datetime.now().astimezone().date().isoformat(),
         "rounds": rounds,
         "machine": asdict(machine),
-        "results": results,
+        "results": [],
     }
 
     def lines() -> list[str]:
-        return table(heads, [texts.terminal_cells(row) for row in results], terminal.width)
+        return table(heads, list(map(texts.terminal_cells, record["results"])), terminal.width)
 
     def unfinished() -> list[str]:
         now = [f"measuring {case.title}" for case in cases[len(results) :][:1]]
@@ -181,11 +181,17 @@ def _beside_peers(
 
     with Live(terminal, unfinished) as live:
         for result in benches.run(cases, rounds=rounds, libraries=libraries, memory=memory):
-            results.append(result.as_dict(machine))
+            results.append(result)
+            record["results"].append(result.as_dict(machine))
             # A run takes long: what is measured is kept even where it does not end.
             if json_path is not None:
                 write_json(json_path, record)
             live.draw()
+    machine = benches.at_most(machine, benches.machine(libraries))
+    record["machine"] = asdict(machine)
+    record["results"] = [result.as_dict(machine) for result in results]
+    if json_path is not None:
+        write_json(json_path, record)
     terminal.print("\n".join(lines()))
     if measured := texts.memory_rows(record):
         columns = [Column(name, right=bool(i)) for i, name in enumerate(texts.MEMORY_HEADINGS)]
