@@ -48,7 +48,9 @@ def test_rows_against_lamina_itself_do_not_count_as_faster(record, row):
 
 
 def test_memory(record):
-    assert table.memory_rows(record()) == [("MLP step 784-128-10", ["300", "700", "torch", "12"])]
+    assert table.memory_rows(record()) == [
+        ("MLP step 784-128-10", ["300 (250)", "700 (200)", "torch", "12"])
+    ]
 
 
 def test_markdown(record):

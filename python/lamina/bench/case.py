@@ -39,7 +39,7 @@ class Case:
         lamina: builds the work in lamina.
         peers: builds the same work in others, by name; the first word is the library.
         flops: arithmetic operations, or zero where they say nothing.
-        traffic: bytes that memory must give or take, or zero where they say nothing.
+        traffic: bytes that must be read from memory, or zero where they say nothing.
         bar: least ratio of the peer's time over lamina's.
         least_share: least share of the machine's peak.
         most_seconds: longest time.

@@ -396,6 +396,6 @@ def adamw(matrices: int, rows: int, columns: int, bar: float) -> Case:
         family="optimizer",
         lamina=by_lamina,
         peers={"torch": by_torch},
-        traffic=7 * _BYTES * count,
+        traffic=4 * _BYTES * count,
         bar=bar,
     )

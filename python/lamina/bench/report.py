@@ -146,7 +146,6 @@ def _content(record: Mapping[str, Any]) -> dict[str, Any]:
         "rounds": record["rounds"],
         "date": f"{date.day} {date:%B %Y}",
         "iso_date": record["date"],
-        "memory_headings": table.MEMORY_HEADINGS,
         "memory": table.memory_rows(record),
         "notes": table.notes(record),
         "command": _command(record),

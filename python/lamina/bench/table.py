@@ -119,15 +119,22 @@ def memory_rows(record: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     made = []
     for row in record["results"]:
         if "lamina" in row["memory"]:
-            own = row["memory"]["lamina"]
-            other = row["memory"].get(row["peer"])
-            texts = [f"{own['peak'] / 2**20:.0f}", f"{other['peak'] / 2**20:.0f}" if other else "-"]
-            texts += [row["peer"] or "-", f"{own['faults']:.0f}"]
+            measured = dict(row["memory"])
+            own = measured.pop("lamina")
+            peer, other = next(iter(measured.items()), ("-", None))
+            texts = [_mebibytes(own), "-" if other is None else _mebibytes(other)]
+            texts += [peer, f"{own['faults']:.0f}"]
             made.append((f"{row['name']} {row['size']}", texts))
     return made
 
 
-MEMORY_HEADINGS = ("peak memory, MiB", "lamina", "peer", "", "page faults a step")
+def _mebibytes(memory: Mapping[str, float]) -> str:
+    """The peak, and in brackets what network, data and step have added to the start."""
+    peak, start = memory["peak"] / 2**20, memory["start"] / 2**20
+    return f"{peak:.0f} ({peak - start:.0f})"
+
+
+MEMORY_HEADINGS = ("peak memory, MiB (above start)", "lamina", "peer", "", "page faults a step")
 
 
 def summary(record: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def bench(
 
     Each round does the work once with each library, in turn; times are medians and ratios are
     quartiles over the rounds. With --peers, all kernels, training steps and predictions are
-    measured, each against the best of the libraries that do the same; that takes an hour.
+    measured, each against the best of the libraries that do the same; that takes half an hour.
     """
     from lamina import bench as benches
     from lamina.cli.options import check_writable
