@@ -125,9 +125,7 @@ def linear(
     shape = y.shape
 
     def vjp(dy: Array) -> Gradients:
-        dx, dw, db = _kernels.linear_backward(
-            dy.reshape(shape), rows, w, activation, kept, needs
-        )
+        dx, dw, db = _kernels.linear_backward(dy.reshape(shape), rows, w, activation, kept, needs)
         return None if dx is None else dx.reshape(x.shape), dw, db
 
     out = y if x.ndim == 2 else y.reshape(*x.shape[:-1], w.shape[0])
