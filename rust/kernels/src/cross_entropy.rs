@@ -205,6 +205,8 @@ fn max_and_sum<V: Vector>(x: &[V::Elem]) -> (V::Elem, f64) {
         let mut sums = [V::zero(); 2];
         for x in block.chunks(2 * V::LANES) {
             let (a, b) = x.split_at(x.len().min(V::LANES));
+            V::prefetch_ahead(a);
+            V::prefetch_ahead(b);
             sums[0] = sums[0].add(V::read_or(a, low).sub(shift).exp());
             sums[1] = sums[1].add(V::read_or(b, low).sub(shift).exp());
         }
@@ -253,16 +255,19 @@ fn row_gradient<V: Vector>(
     let lanes = V::LANES;
     if job.smoothing == 0.0 {
         for (x, y) in x.chunks(lanes).zip(out.chunks_mut(lanes)) {
+            V::prefetch_ahead(y);
             V::read(x).sub(shift).exp().mul(by).write(y);
         }
     } else if let Some(weight) = job.weight {
         for ((x, w), y) in x.chunks(lanes).zip(weight.chunks(lanes)).zip(out.chunks_mut(lanes)) {
             let less = spread.mul(V::read(w)).neg();
+            V::prefetch_ahead(y);
             V::read(x).sub(shift).exp().mul_add(by, less).write(y);
         }
     } else {
         let less = spread.neg();
         for (x, y) in x.chunks(lanes).zip(out.chunks_mut(lanes)) {
+            V::prefetch_ahead(y);
             V::read(x).sub(shift).exp().mul_add(by, less).write(y);
         }
     }

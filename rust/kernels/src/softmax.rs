@@ -90,6 +90,8 @@ fn exp_row<S: Isa, T: Element>(x: &[T], max: T, y: &mut [T]) -> T {
     let mut sum = T::V::<S>::zero();
     let lanes = T::V::<S>::LANES;
     for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
+        T::V::<S>::prefetch_ahead(x);
+        T::V::<S>::prefetch_ahead(y);
         let e = T::V::<S>::read_or(x, T::neg_infinity()).sub(shift).exp();
         e.write(y);
         sum = sum.add(e);
@@ -121,7 +123,10 @@ vectorized! {
     fn softmax_row_backward<S, T: Element>(dy: &[T], y: &[T], dx: &mut [T]) {
         let lanes = T::V::<S>::LANES;
         let mut dot = T::V::<S>::zero();
-        for (dy, y) in dy.chunks(lanes).zip(y.chunks(lanes)) {
+        for ((dy, y), dx) in dy.chunks(lanes).zip(y.chunks(lanes)).zip(dx.chunks(lanes)) {
+            T::V::<S>::prefetch_ahead(dy);
+            T::V::<S>::prefetch_ahead(y);
+            T::V::<S>::prefetch_ahead(dx);
             dot = T::V::<S>::read(dy).mul_add(T::V::<S>::read(y), dot);
         }
         let dot = dot.sum();
@@ -140,6 +145,9 @@ vectorized! {
         }
         let sum = T::V::<S>::splat(sum.sum());
         for ((dy, y), dx) in dy.chunks(lanes).zip(y.chunks(lanes)).zip(dx.chunks_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(dy);
+            T::V::<S>::prefetch_ahead(y);
+            T::V::<S>::prefetch_ahead(dx);
             let p = T::V::<S>::read(y).exp();
             p.neg_mul_add(sum, T::V::<S>::read(dy)).write(dx);
         }

@@ -5,7 +5,7 @@
 //! What the backward pass reads is the output where the slope follows from it more cheaply, else
 //! the input: see [`Activation::keeps_output`].
 
-mod functions;
+pub(crate) mod functions;
 
 use functions::Function;
 use ndarray::{Array, ArrayView, Dimension};
@@ -167,6 +167,8 @@ vectorized! {
         let (x, x_rest) = x.split_at(whole);
         let (y, y_rest) = y.split_at_mut(whole);
         for (x, y) in x.chunks_exact(lanes).zip(y.chunks_exact_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(x);
+            T::V::<S>::prefetch_ahead(y);
             f.value(T::V::<S>::read(x)).write(y);
         }
         f.value(T::V::<S>::read(x_rest)).write(y_rest);
@@ -182,6 +184,9 @@ vectorized! {
         let (kept, kept_rest) = kept.split_at(whole);
         let pairs = dy.chunks_exact(lanes).zip(kept.chunks_exact(lanes));
         for ((dy, kept), dx) in pairs.zip(dx.chunks_exact_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(dy);
+            T::V::<S>::prefetch_ahead(kept);
+            T::V::<S>::prefetch_ahead(dx);
             T::V::<S>::read(dy).mul(f.slope(T::V::<S>::read(kept))).write(dx);
         }
         T::V::<S>::read(dy_rest).mul(f.slope(T::V::<S>::read(kept_rest))).write(dx_rest);

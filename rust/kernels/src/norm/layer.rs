@@ -152,7 +152,10 @@ pub fn backward<T: Element>(
 
 /// The values of an optional array in C order.
 pub(super) fn contiguous<T: Element>(array: &Option<ArrayViewD<'_, T>>) -> Option<Vec<T>> {
-    array.as_ref().map(|array| array.iter().copied().collect())
+    array.as_ref().map(|array| match array.as_slice() {
+        Some(values) => values.to_vec(),
+        None => array.iter().copied().collect(),
+    })
 }
 
 fn row_moments<T: Element>(x: &[T], centre: Centre) -> Moments {
@@ -197,6 +200,7 @@ fn scale<V: Vector>(
     let mut at = 0;
     while at < x.len() {
         let end = (at + V::LANES).min(x.len());
+        V::prefetch_ahead(&y[at..end]);
         let v = hat.at(&x[at..end]);
         let v = match (weight, bias) {
             (Some(weight), Some(bias)) => {
@@ -248,6 +252,9 @@ vectorized! {
         let mut at = 0;
         while at < width {
             let end = (at + lanes).min(width);
+            T::V::<S>::prefetch_ahead(&x[at..end]);
+            T::V::<S>::prefetch_ahead(&dy[at..end]);
+            T::V::<S>::prefetch_ahead(&dx[at..end]);
             let g = weighted::<T::V<S>>(dy, weight, at, end);
             sums[side] = sums[side].add(g);
             dots[side] = g.mul_add(hat.at(&x[at..end]), dots[side]);

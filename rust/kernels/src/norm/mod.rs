@@ -68,7 +68,9 @@ vectorized! {
             let mut groups = block.chunks_exact(SIDE * lanes);
             for group in groups.by_ref() {
                 for i in 0..SIDE {
-                    sums[i] = sums[i].add(T::V::<S>::read(&group[i * lanes..][..lanes]));
+                    let x = &group[i * lanes..][..lanes];
+                    T::V::<S>::prefetch_ahead(x);
+                    sums[i] = sums[i].add(T::V::<S>::read(x));
                 }
             }
             for x in groups.remainder().chunks(lanes) {
@@ -130,8 +132,11 @@ vectorized! {
             let mut x = x.chunks_exact(SIDE * lanes);
             for (dy, x) in dy.by_ref().zip(x.by_ref()) {
                 for i in 0..SIDE {
-                    let d = T::V::<S>::read(&x[i * lanes..][..lanes]).sub(high).sub(low);
-                    let dy = T::V::<S>::read(&dy[i * lanes..][..lanes]);
+                    let (x, dy) = (&x[i * lanes..][..lanes], &dy[i * lanes..][..lanes]);
+                    T::V::<S>::prefetch_ahead(x);
+                    T::V::<S>::prefetch_ahead(dy);
+                    let d = T::V::<S>::read(x).sub(high).sub(low);
+                    let dy = T::V::<S>::read(dy);
                     sums[i] = sums[i].add(dy);
                     dots[i] = dy.mul_add(d, dots[i]);
                 }

@@ -27,6 +27,9 @@ use crate::Element;
 /// No form has more lanes than this.
 pub const MAX_LANES: usize = 16;
 
+/// How many numbers ahead of the work [`Vector::prefetch_ahead`] asks for.
+const AHEAD: usize = 1024;
+
 /// A register of numbers. Comparisons give a mask; a NaN compares false.
 pub trait Vector: Copy {
     /// The number in each lane.
@@ -157,6 +160,13 @@ pub trait Vector: Copy {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = at;
+    }
+
+    /// Asks for what comes some way after the start of `part`, so that memory is under way while
+    /// the numbers before it are worked on.
+    #[inline(always)]
+    fn prefetch_ahead(part: &[Self::Elem]) {
+        Self::prefetch(part.as_ptr().wrapping_add(AHEAD));
     }
 
     /// The first numbers of `from`, at most a register full; zero in lanes beyond its end.
