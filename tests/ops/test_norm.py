@@ -140,6 +140,25 @@ def test_channel_norm_gradients(rng, shape):
         check_grads(lambda x, w: ops.instance_norm(x, weight=w), x, w)
 
 
+@pytest.mark.parametrize("shape", [(600, 70, 1), (300, 33, 3), (257, 9, 15), (2, 200, 1)])
+def test_batch_norm_of_short_runs_equals_one_of_long_runs(rng, shape):
+    n, c, length = shape
+    x, dy = rng.standard_normal((2, *shape)).astype(np.float32)
+    x += 100
+    w, b = (Tensor(p, requires_grad=True) for p in rng.standard_normal((2, c)).astype(np.float32))
+    found = []
+    for arrange in (lambda a: a, lambda a: a.swapaxes(0, 1).reshape(1, c, n * length)):
+        short = Tensor(arrange(x), requires_grad=True)
+        w.grad = b.grad = None
+        y = ops.batch_norm(short, None, None, w, b, training=True)
+        y.backward(arrange(dy))
+        found.append([y.data, short.grad, w.grad, b.grad])
+    for i, (one, other) in enumerate(zip(*found, strict=True)):
+        if i < 2:
+            one = one.swapaxes(0, 1).reshape(other.shape)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_running_statistics(rng):
     x = rng.standard_normal((6, 3, 5))
     mean, var = np.full(3, 0.5), np.full(3, 2.0)

@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 pub mod channel;
+mod columns;
 pub mod layer;
 
 use crate::simd::Vector;
