@@ -6,7 +6,7 @@
 use crate::simd::Vector;
 
 /// A function of one number.
-pub(super) trait Function: Copy + Sync {
+pub(crate) trait Function: Copy + Sync {
     /// `f(x)`.
     fn value<V: Vector>(self, x: V) -> V;
     /// `f'(x)`, from the input or the output as `Activation::keeps_output` says.
@@ -32,57 +32,57 @@ macro_rules! function {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Celu {
+pub(crate) struct Celu {
     pub alpha: f64,
 }
 #[derive(Clone, Copy)]
-pub(super) struct Elu {
+pub(crate) struct Elu {
     pub alpha: f64,
 }
 #[derive(Clone, Copy)]
-pub(super) struct Exp;
+pub(crate) struct Exp;
 #[derive(Clone, Copy)]
-pub(super) struct Gelu;
+pub(crate) struct Gelu;
 #[derive(Clone, Copy)]
-pub(super) struct GeluTanh;
+pub(crate) struct GeluTanh;
 #[derive(Clone, Copy)]
-pub(super) struct Hardsigmoid;
+pub(crate) struct Hardsigmoid;
 #[derive(Clone, Copy)]
-pub(super) struct Hardswish;
+pub(crate) struct Hardswish;
 #[derive(Clone, Copy)]
-pub(super) struct Hardtanh {
+pub(crate) struct Hardtanh {
     pub low: f64,
     pub high: f64,
 }
 #[derive(Clone, Copy)]
-pub(super) struct LeakyRelu {
+pub(crate) struct LeakyRelu {
     pub slope: f64,
 }
 #[derive(Clone, Copy)]
-pub(super) struct Log;
+pub(crate) struct Log;
 #[derive(Clone, Copy)]
-pub(super) struct LogSigmoid;
+pub(crate) struct LogSigmoid;
 #[derive(Clone, Copy)]
-pub(super) struct Mish;
+pub(crate) struct Mish;
 #[derive(Clone, Copy)]
-pub(super) struct Relu;
+pub(crate) struct Relu;
 #[derive(Clone, Copy)]
-pub(super) struct Relu6;
+pub(crate) struct Relu6;
 #[derive(Clone, Copy)]
-pub(super) struct Selu;
+pub(crate) struct Selu;
 #[derive(Clone, Copy)]
-pub(super) struct Sigmoid;
+pub(crate) struct Sigmoid;
 #[derive(Clone, Copy)]
-pub(super) struct Silu;
+pub(crate) struct Silu;
 #[derive(Clone, Copy)]
-pub(super) struct Softplus {
+pub(crate) struct Softplus {
     pub beta: f64,
     pub threshold: f64,
 }
 #[derive(Clone, Copy)]
-pub(super) struct Softsign;
+pub(crate) struct Softsign;
 #[derive(Clone, Copy)]
-pub(super) struct Tanh;
+pub(crate) struct Tanh;
 
 /// `x` moved into `[low, high]`.
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! What happens to a tile of a product while it is still in the cache: bias and activation.
 
 use super::Target;
+use crate::activation::functions::{self, Function};
 use crate::simd::Vector;
 use crate::{Element, vectorized};
 
@@ -47,51 +48,28 @@ impl Activation {
     fn apply<V: Vector>(self, x: V) -> V {
         match self {
             Self::Identity => x,
-            Self::Relu => x.max(V::zero()),
-            Self::Gelu => x.mul(x.normal().0),
-            Self::GeluTanh => x.mul(gelu_tanh_argument(x).sigmoid()),
-            Self::Silu => x.mul(x.sigmoid()),
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => x.sigmoid(),
+            Self::Relu => functions::Relu.value(x),
+            Self::Gelu => functions::Gelu.value(x),
+            Self::GeluTanh => functions::GeluTanh.value(x),
+            Self::Silu => functions::Silu.value(x),
+            Self::Tanh => functions::Tanh.value(x),
+            Self::Sigmoid => functions::Sigmoid.value(x),
         }
     }
 
     /// Slope at the value before the activation, or from the output where that is what was kept.
     #[inline(always)]
     fn slope<V: Vector>(self, kept: V) -> V {
-        let one = V::of(1.0);
         match self {
-            Self::Identity => one,
-            Self::Relu => V::select(V::zero().lt(kept), one, V::zero()),
-            Self::Gelu => {
-                let (cdf, exponential) = kept.normal();
-                kept.mul(V::of(INV_SQRT_2PI)).mul_add(exponential, cdf)
-            }
-            Self::GeluTanh => {
-                let s = gelu_tanh_argument(kept).sigmoid();
-                let square = kept.mul(kept);
-                let du = square.mul_add(V::of(6.0 * CUBIC * SQRT_2_PI), V::of(2.0 * SQRT_2_PI));
-                kept.mul(s).mul(one.sub(s)).mul_add(du, s)
-            }
-            Self::Silu => {
-                let s = kept.sigmoid();
-                s.mul(kept.mul_add(one.sub(s), one))
-            }
-            Self::Tanh => kept.neg_mul_add(kept, one),
-            Self::Sigmoid => kept.mul(one.sub(kept)),
+            Self::Identity => V::of(1.0),
+            Self::Relu => functions::Relu.slope(kept),
+            Self::Gelu => functions::Gelu.slope(kept),
+            Self::GeluTanh => functions::GeluTanh.slope(kept),
+            Self::Silu => functions::Silu.slope(kept),
+            Self::Tanh => functions::Tanh.slope(kept),
+            Self::Sigmoid => functions::Sigmoid.slope(kept),
         }
     }
-}
-
-const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
-const SQRT_2_PI: f64 = 0.797_884_560_802_865_4;
-const CUBIC: f64 = 0.044_715;
-
-/// `2 u` where gelu is approximated by `x (1 + tanh u) / 2 = x sigmoid(2 u)`.
-#[inline(always)]
-fn gelu_tanh_argument<V: Vector>(x: V) -> V {
-    let square = x.mul(x);
-    x.mul(square.mul_add(V::of(2.0 * CUBIC * SQRT_2_PI), V::of(2.0 * SQRT_2_PI)))
 }
 
 /// Bias and activation of a product, and where to keep what its gradient needs.
@@ -171,6 +149,9 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         for ((dy, kept), dx) in dy.chunks(lanes).zip(kept.chunks(lanes)).zip(dx.chunks_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(dy);
+            T::V::<S>::prefetch_ahead(kept);
+            T::V::<S>::prefetch_ahead(dx);
             let slope = activation.slope(T::V::<S>::read(kept));
             T::V::<S>::read(dy).mul(slope).write(dx);
         }
