@@ -25,6 +25,19 @@ def test_broadcast_arithmetic(rng, name, shapes):
     check_grads(BINARY[name], *(leaf(rng, *shape) for shape in shapes))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(100,), (3, 100), (1, 100), (200, 1)])
+def test_large_arrays_broadcast_as_in_numpy(rng, shape, dtype):
+    a, b = (
+        rng.standard_normal((200, 3, 100)).astype(dtype),
+        rng.standard_normal(shape).astype(dtype),
+    )
+    if shape == (200, 1):
+        a = a[:, 0]
+    for operate in (lambda a, b: a + b, lambda a, b: a - b, lambda a, b: b - a, lambda a, b: a * b):
+        np.testing.assert_array_equal(operate(Tensor(a), Tensor(b)).data, operate(a, b))
+
+
 UNARY = {
     "neg": lambda x: -x,
     "abs": lambda x: x.abs(),

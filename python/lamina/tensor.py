@@ -24,6 +24,8 @@ Index = int | slice | EllipsisType | None | Array | Sequence[int] | tuple[Any, .
 
 # Outputs from this many numbers on come from recycled memory, whose pages are already there.
 _RECYCLED = 16_384
+# Operands from this many numbers on are worth a kernel that repeats them over another.
+_REPEATED = 64
 _THREADED: dict[np.ufunc, Callable[[Array, Array], Array]] = {
     np.add: _kernels.arithmetic_add,
     np.subtract: _kernels.arithmetic_subtract,
@@ -578,7 +580,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def _apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
     if a.dtype == b.dtype and a.dtype in FLOATS and max(a.size, b.size) >= _RECYCLED:
         shape = a.shape
-        if shape == b.shape:
+        # The kernels repeat a `b` of the last axes, if it is more than a few numbers.
+        if shape == b.shape or (b.size >= _REPEATED and shape[-b.ndim :] == b.shape):
             kernel = _THREADED.get(ufunc)
             if kernel is not None:
                 return kernel(a, b)

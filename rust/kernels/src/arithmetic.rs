@@ -1,4 +1,4 @@
-//! Sums, differences and products of arrays of one shape, on all threads.
+//! Sums, differences and products of arrays, on all threads.
 
 use ndarray::{ArrayD, ArrayViewD};
 
@@ -16,22 +16,32 @@ pub enum Operation {
     Multiply,
 }
 
-/// The operation on each element of `a` and the one of `b` in the same place.
+/// The operation on each element of `a` and the one of `b` in the same place; a `b` of `a`'s last
+/// axes is repeated along the others.
 pub fn apply<T: Element>(
     operation: Operation,
     a: ArrayViewD<'_, T>,
     b: ArrayViewD<'_, T>,
 ) -> Result<ArrayD<T>> {
-    check_shape("arithmetic", "b", a.shape(), b.shape())?;
+    let same = &a.shape()[a.ndim().saturating_sub(b.ndim())..];
+    check_shape("arithmetic", "b", same, b.shape())?;
     let mut c = memory::unfilled_array(a.raw_dim());
     let (a, b) = (a.as_standard_layout(), b.as_standard_layout());
     let a = a.as_slice().expect("standard layout");
     let b = b.as_slice().expect("standard layout");
-    let piece = threads::piece_len(a.len(), 1);
+    let repeated = b.len() < a.len();
+    // Where `b` is repeated, a piece is made of whole copies of it.
+    let width = if repeated { b.len() } else { 1 };
+    let piece = threads::piece_len(a.len().div_ceil(width.max(1)), width) * width;
     let out = c.as_slice_mut().expect("a new array");
     threads::for_each_piece(out, piece, a.len(), |i, c| {
         let range = i * piece..i * piece + c.len();
-        pairs(operation, &a[range.clone()], &b[range], c);
+        if repeated {
+            let rows = a[range].chunks_exact(width).zip(c.chunks_exact_mut(width));
+            rows.for_each(|(a, c)| pairs(operation, a, b, c));
+        } else {
+            pairs(operation, &a[range.clone()], &b[range], c);
+        }
     });
     Ok(c)
 }
@@ -40,6 +50,9 @@ vectorized! {
     fn pairs<S, T: Element>(operation: Operation, a: &[T], b: &[T], c: &mut [T]) {
         let lanes = T::V::<S>::LANES;
         for ((a, b), c) in a.chunks(lanes).zip(b.chunks(lanes)).zip(c.chunks_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(a);
+            T::V::<S>::prefetch_ahead(b);
+            T::V::<S>::prefetch_ahead(c);
             let (a, b) = (T::V::<S>::read(a), T::V::<S>::read(b));
             match operation {
                 Operation::Add => a.add(b),
@@ -67,5 +80,18 @@ mod tests {
             assert_eq!(apply(Operation::Subtract, a.clone(), b.clone()).unwrap(), &a - &b);
             assert_eq!(apply(Operation::Multiply, a.clone(), b.clone()).unwrap(), &a * &b);
         }
+    }
+
+    #[test]
+    fn a_row_is_repeated() {
+        for (rows, width) in [(1, 5), (7, 1), (3, 33), (2, 40_000), (4, 0)] {
+            let a = Array::from_shape_fn(IxDyn(&[rows, 2, width]), |i| (i[0] + 3 * i[2]) as f64);
+            let b = Array::from_shape_fn(IxDyn(&[width]), |i| i[0] as f64);
+            let c = apply(Operation::Subtract, a.view(), b.view()).unwrap();
+            assert_eq!(c, &a - &b);
+        }
+        let row = Array::<f32, _>::zeros(IxDyn(&[3]));
+        let pair = Array::zeros(IxDyn(&[2]));
+        assert!(apply(Operation::Add, row.view(), pair.view()).is_err());
     }
 }

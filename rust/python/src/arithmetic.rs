@@ -1,4 +1,4 @@
-//! Sums, differences and products of arrays of one shape.
+//! Sums, differences and products of arrays; `b` may have the last axes of `a` alone.
 
 use lamina_kernels::arithmetic::{self, Operation};
 use ndarray::IxDyn;
