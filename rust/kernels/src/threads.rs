@@ -285,13 +285,17 @@ impl Pool {
     }
 }
 
+/// Threads that work of this cost, as in [`for_each`], is shared by when it is begun here.
+pub fn useful(cost: usize) -> usize {
+    if cost < WORTHWHILE || INSIDE.with(Cell::get) { 1 } else { num_threads() }
+}
+
 /// Runs `run(0)` to `run(tasks - 1)`, on all threads where `cost`, the simple operations of the
 /// whole (about a nanosecond each), makes that worthwhile.
 ///
 /// Calls from inside a task, or while another thread's region is open, run on the calling thread.
 pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
-    let threads = num_threads().min(tasks);
-    if threads > 1 && cost >= WORTHWHILE && !INSIDE.with(Cell::get) {
+    if tasks > 1 && useful(cost) > 1 {
         let pool = pool();
         if let Ok(_owner) = pool.owner.try_lock() {
             return pool.run(num_threads(), tasks, &run);

@@ -129,8 +129,8 @@ impl<T: Element> Job<'_, T> {
         let in_place = columns <= READ_IN_PLACE
             && (a.column_stride == 1
                 || (a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS));
-        let (blocks, groups) = share(a.rows, columns, tile, in_place);
         let cost = work(a.rows, columns, a.columns);
+        let (blocks, groups) = share(a.rows, columns, tile, in_place, threads::useful(cost));
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
             let (row, rows) = blocks[task % blocks.len()];
             let (from, to) = groups[task / blocks.len()];
@@ -208,9 +208,14 @@ impl<T: Element> Job<'_, T> {
 
 /// Blocks of rows, first and count, and groups of columns, from and to: as many tasks as keep all
 /// threads busy to the end.
-fn share(rows: usize, columns: usize, tile: TileShape, in_place: bool) -> (Spans, Spans) {
-    let threads = threads::num_threads();
-    let tasks = 2 * threads;
+fn share(
+    rows: usize,
+    columns: usize,
+    tile: TileShape,
+    in_place: bool,
+    threads: usize,
+) -> (Spans, Spans) {
+    let tasks = if threads > 1 { 2 * threads } else { 1 };
     let panels = columns.div_ceil(tile.columns);
     // A task that packs its left matrix must have a use for it.
     let fewest = if in_place { 4 } else { 16 };

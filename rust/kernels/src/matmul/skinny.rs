@@ -42,9 +42,10 @@ pub(super) fn multiply<T: Element>(
         },
     };
     let along = b.column_stride == 1;
-    let equal = b.columns.div_ceil(2 * threads::num_threads()).next_multiple_of(64);
+    let cost = work(a.rows.max(4), b.columns, b.rows);
+    let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(64);
     let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };
-    threads::for_each(b.columns.div_ceil(width), work(a.rows.max(4), b.columns, b.rows), |task| {
+    threads::for_each(b.columns.div_ceil(width), cost, |task| {
         let column = task * width;
         let count = width.min(b.columns - column);
         let (start, out) = (b.at(0, column), c.at(0, column));
