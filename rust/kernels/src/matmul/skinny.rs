@@ -19,8 +19,17 @@ const TOGETHER: usize = 8;
 
 /// Whether the right matrix should be read where it lies.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
-    (b.column_stride == 1 && a.rows <= ROWS_ALONG && b.columns >= 8)
-        || (b.row_stride == 1 && a.rows <= (b.rows / 6).clamp(4, ROWS_ACROSS) && b.rows >= 8)
+    along(a, b) || across(a, b)
+}
+
+/// Whether by its rows. A matrix of one column or row is contiguous both ways.
+fn along<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
+    b.column_stride == 1 && a.rows <= ROWS_ALONG && b.columns >= 8
+}
+
+/// Whether by its columns.
+fn across<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
+    b.row_stride == 1 && a.rows <= (b.rows / 6).clamp(4, ROWS_ACROSS) && b.rows >= 8
 }
 
 /// The product of a left matrix of few rows.
@@ -41,7 +50,7 @@ pub(super) fn multiply<T: Element>(
             len: a.columns,
         },
     };
-    let along = b.column_stride == 1;
+    let along = along(&a, &b);
     let cost = work(a.rows.max(4), b.columns, b.rows);
     let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(64);
     let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };

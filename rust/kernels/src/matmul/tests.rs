@@ -33,7 +33,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 17] = [
+const SIZES: [(usize, usize, usize); 20] = [
     (1, 1, 1),
     (1, 7, 300),
     (1, 100, 33),
@@ -51,6 +51,9 @@ const SIZES: [(usize, usize, usize); 17] = [
     (169, 48, 513),
     (300, 130, 20),
     (1500, 40, 30),
+    (16, 1, 200),
+    (64, 1, 400),
+    (48, 20, 1),
 ];
 
 fn all_forms<T: Element>() {
