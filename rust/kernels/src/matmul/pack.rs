@@ -29,7 +29,7 @@ pub(super) fn tile_shape<T: Element>() -> TileShape {
     let single = size_of::<T>() == 4;
     let (rows, vectors, lanes) = match (isa(), single) {
         (Level::Avx512, true) => (14, 2, 16),
-        (Level::Avx2, true) => (6, 2, 8),
+        (Level::Avx2 | Level::Neon, true) => (6, 2, 8),
         (Level::Portable, true) => (4, 1, 8),
         (Level::Avx512, false) => (6, 1, 8),
         (_, false) => (4, 1, 4),

@@ -4,7 +4,7 @@
 use ndarray::ArrayView2;
 
 use crate::memory::Scratch;
-use crate::simd::{MAX_LANES, Vector};
+use crate::simd::{MAX_LANES, Vector, prefetch};
 use crate::{Element, threads, vectorized};
 
 /// Registers that hold sums where there are 32 of them, and where there are 16.
@@ -50,18 +50,6 @@ impl Ahead {
             self.count += 1;
         }
     }
-}
-
-#[inline(always)]
-fn prefetch(line: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
 }
 
 vectorized! {
@@ -137,7 +125,7 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     for (index, line) in ahead.iter().chain([&std::ptr::null()]).enumerate() {
         let end = share(depth, index + 1, ahead.len() + 1);
         if !line.is_null() {
-            prefetch(*line);
+            prefetch::<true>(*line);
         }
         if M * N < 8 {
             while k + 2 <= end {

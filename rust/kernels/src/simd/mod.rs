@@ -1,8 +1,8 @@
 //! One vector trait, its forms for each instruction set, and the choice between them at run time.
 //!
 //! A kernel writes its inner loops once with [`vectorized!`], generic over `S: Isa`; the macro makes
-//! a copy for each instruction set and a front that picks one. `LAMINA_ISA` (`portable`, `avx2`,
-//! `avx512`) forces a set. Closures do not inherit the instruction set of the function around
+//! a copy for each instruction set and a front that picks one. `LAMINA_ISA` (`portable`, `neon`,
+//! `avx2`, `avx512`) forces a set. Closures do not inherit the instruction set of the function around
 //! them, so inside a vectorized body helpers are `#[inline(always)]` functions, and threads stay
 //! outside.
 #![allow(unsafe_code)]
@@ -12,6 +12,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use std::sync::OnceLock;
@@ -20,6 +22,8 @@ use std::sync::OnceLock;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
 pub use portable::{Lanes, Portable};
 
 use crate::Element;
@@ -29,6 +33,33 @@ pub const MAX_LANES: usize = 16;
 
 /// How many numbers ahead of the work [`Vector::prefetch_ahead`] asks for.
 const AHEAD: usize = 1024;
+
+/// Asks for the cache line of an address, which need not be valid: into the first cache where `NEAR`,
+/// else into the second.
+#[inline(always)]
+pub fn prefetch<const NEAR: bool>(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that never faults; every x86-64 processor has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if NEAR {
+            _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        } else {
+            _mm_prefetch::<_MM_HINT_T1>(at.cast());
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that never faults and changes no register.
+    unsafe {
+        if NEAR {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags));
+        } else {
+            std::arch::asm!("prfm pldl2keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags));
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}
 
 /// A register of numbers. Comparisons give a mask; a NaN compares false.
 pub trait Vector: Copy {
@@ -139,27 +170,13 @@ pub trait Vector: Copy {
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]
     fn prefetch(at: *const Self::Elem) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that never faults; every x86-64 processor has it.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(at.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
+        prefetch::<true>(at.cast());
     }
 
     /// Asks for the cache line of an address to come as near as the second cache.
     #[inline(always)]
     fn prefetch_far(at: *const Self::Elem) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as for `prefetch`.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(at.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
+        prefetch::<false>(at.cast());
     }
 
     /// Asks for what comes some way after the start of `part`, so that memory is under way while
@@ -235,8 +252,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
 /// Instruction sets there is code for, in rising order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Whatever the target always has; NEON on aarch64.
+    /// Plain arrays, which the compiler turns into whatever the target always has.
     Portable,
+    /// NEON of aarch64.
+    Neon,
     /// AVX2 and FMA.
     Avx2,
     /// AVX-512 F, BW, DQ, VL.
@@ -248,6 +267,7 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
@@ -255,8 +275,10 @@ impl Level {
 
     /// Those this machine can run.
     pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(unused_mut))]
         let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "aarch64")]
+        levels.push(Self::Neon);
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -326,6 +348,8 @@ macro_rules! vectorized {
                 body::<$crate::simd::Avx2 $(, $T)*>($($arg),*)
             }
             match $crate::simd::isa() {
+                #[cfg(target_arch = "aarch64")]
+                $crate::simd::Level::Neon => body::<$crate::simd::Neon $(, $T)*>($($arg),*),
                 // SAFETY: the level was chosen because this machine has its features.
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Level::Avx512 => unsafe { avx512::<$($T),*>($($arg),*) },

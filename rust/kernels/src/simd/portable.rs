@@ -1,5 +1,5 @@
 //! Vectors as plain arrays: `f64` everywhere, `f32` where no other form fits. The compiler turns
-//! the loops into whatever the surrounding function may use; on aarch64 that is NEON.
+//! the loops into whatever the surrounding function may use.
 
 use super::{Isa, Vector, math};
 use crate::Element;
