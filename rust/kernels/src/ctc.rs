@@ -89,6 +89,14 @@ fn check<'a>(
         let message = format!("expected 0 to {}, got {}", classes as i64 - 1, targets.blank);
         return Err(Error::value(OP, "blank", message));
     }
+    if targets.stride > 0 && Some(targets.labels.len()) != batch.checked_mul(targets.stride) {
+        let message = format!(
+            "expected {batch} rows of {} labels, got {} labels",
+            targets.stride,
+            targets.labels.len()
+        );
+        return Err(Error::value(OP, "targets", message));
+    }
     let length = |arg, n: usize, length: i64, most: usize| match usize::try_from(length) {
         Ok(length) if length <= most => Ok(length),
         _ => Err(Error::value(

@@ -77,9 +77,6 @@ pub fn backward<T: Element, I: Id>(
     let width = dy.ncols();
     check_shape(OP, "dy", &[ids.len(), width], dy.shape())?;
     check_ids(OP, ids, rows)?;
-    if rows.checked_mul(width).is_none_or(|len| len > isize::MAX as usize / size_of::<T>()) {
-        return Err(Error::value(OP, "rows", format!("a table of {rows} rows is too large")));
-    }
     let mut dweight = memory::unfilled_array((rows, width));
     let out = dweight.as_slice_mut().expect("a new array");
     let cost = out.len() / 8;

@@ -40,6 +40,8 @@ pub enum Error {
     },
     /// The file system refused.
     Io(String),
+    /// The system refused this many bytes.
+    Memory(usize),
     /// The caller asked to stop.
     Interrupted,
 }
@@ -61,6 +63,10 @@ impl fmt::Display for Error {
             Self::Format { what, line: 0, reason } => write!(f, "{what}: {reason}"),
             Self::Format { what, line, reason } => write!(f, "{what}, line {line}: {reason}"),
             Self::Io(message) => f.write_str(message),
+            Self::Memory(bytes) => {
+                let gigabytes = *bytes as f64 / 1e9;
+                write!(f, "cannot allocate {bytes} bytes ({gigabytes:.1} GB) for one array")
+            }
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -560,7 +560,7 @@ pub fn nll_backward<T: Element>(
     let none = reduction == Reduction::None;
     check_shape("nll_backward", "dy", &[if none { dim.0 } else { 1 }], &[dy.len()])?;
     let scale = if reduction == Reduction::Mean { 1.0 / counted } else { 1.0 };
-    let mut dx = Array2::zeros(dim);
+    let mut dx: Array2<T> = memory::zeros(dim);
     for (row, (&target, mut dx)) in targets.iter().zip(dx.rows_mut()).enumerate() {
         if target != ignore_index {
             let class = target as usize;

@@ -4,17 +4,55 @@
 //! training step in steady state takes no fresh pages.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
-use ndarray::{Array, Dimension, ShapeBuilder};
+use ndarray::{Array, Dimension, IntoDimension, ShapeBuilder};
+use num_traits::Zero;
 
-use crate::Element;
+use crate::{Element, Error, Result};
+
+/// Bytes from which a block is held against the memory of the machine: the system promises any
+/// number and takes the promise back by ending the process.
+const LARGE: usize = 1 << 30;
+
+/// What unwinds through a kernel whose memory is refused, up to [`guarded`].
+struct Refused(usize);
+
+/// Leaves the kernel: `bytes` cannot be had.
+#[cold]
+fn refuse(bytes: usize) -> ! {
+    resume_unwind(Box::new(Refused(bytes)))
+}
+
+/// Runs a kernel; memory that is refused anywhere inside becomes [`Error::Memory`].
+pub fn guarded<R>(kernel: impl FnOnce() -> Result<R>) -> Result<R> {
+    // Arrays of a kernel that was left are dropped on the way, and inputs are only read.
+    catch_unwind(AssertUnwindSafe(kernel)).unwrap_or_else(|panic| match panic.downcast() {
+        Ok(refused) => {
+            let Refused(bytes) = *refused;
+            Err(Error::Memory(bytes))
+        }
+        Err(panic) => resume_unwind(panic),
+    })
+}
+
+/// Room for `len` values, none of them there yet.
+fn room<T>(len: usize) -> Vec<T> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    let mut block = Vec::new();
+    if (bytes >= LARGE && bytes > physical()) || block.try_reserve_exact(len).is_err() {
+        refuse(bytes);
+    }
+    block
+}
 
 /// `len` numbers of unspecified value, for a kernel that writes all of them.
 pub fn unfilled<T: Element>(len: usize) -> Vec<T> {
-    let mut block = Vec::<T>::with_capacity(len);
+    let mut block = room::<T>(len);
     // SAFETY: capacity is `len`; every bit pattern is a number; `freeze` makes the content defined.
     unsafe {
         freeze(block.as_mut_ptr().cast());
@@ -23,25 +61,44 @@ pub fn unfilled<T: Element>(len: usize) -> Vec<T> {
     block
 }
 
+/// Bytes of an array of `shape` if there were one of each length that is zero; none where they
+/// are more than can be counted.
+fn bytes<T>(shape: &[usize]) -> Option<usize> {
+    let count = |bytes: usize, &n: &usize| bytes.checked_mul(n.max(1));
+    let bytes = shape.iter().try_fold(size_of::<T>(), count)?;
+    (bytes <= isize::MAX as usize).then_some(bytes)
+}
+
 /// Whether an array of `shape` is no larger than the memory of the machine.
-pub fn fits<T: Element>(shape: &[usize]) -> bool {
-    let bytes = shape.iter().try_fold(size_of::<T>(), |bytes, &n| bytes.checked_mul(n));
-    bytes.is_some_and(|bytes| bytes <= physical())
+pub fn fits<T>(shape: &[usize]) -> bool {
+    let empty = shape.contains(&0);
+    bytes::<T>(shape).is_some_and(|bytes| empty || bytes <= physical())
 }
 
 /// Bytes of memory of the machine; no bound where the system does not say.
 fn physical() -> usize {
     const NO_BOUND: usize = isize::MAX as usize;
-    #[cfg(unix)]
-    {
-        // SAFETY: asks for two numbers.
-        let (pages, page) =
-            unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
-        if let (Ok(pages @ 1..), Ok(page)) = (usize::try_from(pages), usize::try_from(page)) {
-            return pages.saturating_mul(page).min(NO_BOUND);
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        #[cfg(unix)]
+        {
+            // SAFETY: asks for two numbers.
+            let (pages, page) =
+                unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+            if let (Ok(pages @ 1..), Ok(page)) = (usize::try_from(pages), usize::try_from(page)) {
+                return pages.saturating_mul(page).min(NO_BOUND);
+            }
         }
+        NO_BOUND
+    })
+}
+
+/// Numbers in an array of `dim`.
+fn len_of<T>(dim: &impl Dimension) -> usize {
+    if bytes::<T>(dim.slice()).is_none() {
+        refuse(usize::MAX);
     }
-    NO_BOUND
+    dim.size()
 }
 
 /// An array of unspecified value in C order, for a kernel that writes all of it.
@@ -52,8 +109,34 @@ where
     Sh: ShapeBuilder<Dim = D>,
 {
     let shape = shape.into_shape_with_order();
-    let len = shape.raw_dim().size();
+    let len = len_of::<T>(shape.raw_dim());
     Array::from_shape_vec(shape, unfilled(len)).expect("length follows from the shape")
+}
+
+/// An array of zeros in C order.
+pub fn zeros<T, D>(shape: D) -> Array<T, D::Dim>
+where
+    T: Zero + Clone,
+    D: IntoDimension,
+{
+    let dim = shape.into_dimension();
+    let mut values = room(len_of::<T>(&dim));
+    values.resize(dim.size(), T::zero());
+    Array::from_shape_vec(dim, values).expect("length follows from the shape")
+}
+
+/// A copy of `view` in C order.
+pub fn copied<T: Copy, D: Dimension>(view: &ndarray::ArrayView<'_, T, D>) -> Array<T, D> {
+    let len = len_of::<T>(&view.raw_dim());
+    let mut values = room::<T>(len);
+    let spare = &mut values.spare_capacity_mut()[..len];
+    let mut rows = ndarray::ArrayViewMut::from_shape(view.raw_dim(), spare).expect("as many");
+    rows.zip_mut_with(view, |to, &from| {
+        to.write(from);
+    });
+    // SAFETY: every value was written.
+    unsafe { values.set_len(len) };
+    Array::from_shape_vec(view.raw_dim(), values).expect("length follows from the shape")
 }
 
 /// Tells the compiler that the memory behind `block` may have been written, so that it holds some
@@ -76,10 +159,14 @@ impl<T: Element> Scratch<T> {
         if len == 0 {
             return Self { block: NonNull::dangling(), len };
         }
+        let bytes = len.saturating_mul(size_of::<T>());
+        if bytes >= LARGE && bytes > physical() {
+            refuse(bytes);
+        }
         let layout = Self::layout(len);
         // SAFETY: the layout has a size above zero.
         let block = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(block) else { handle_alloc_error(layout) };
+        let Some(block) = NonNull::new(block) else { refuse(bytes) };
         freeze(block.as_ptr());
         Self { block: block.cast(), len }
     }
@@ -134,9 +221,36 @@ mod tests {
 
     #[test]
     fn only_what_the_machine_holds_fits() {
-        assert!(fits::<f32>(&[1000, 1000]) && fits::<f64>(&[0, usize::MAX]));
+        assert!(fits::<f32>(&[1000, 1000]) && fits::<f64>(&[0, 1 << 40]));
         assert!(!fits::<f64>(&[1 << 20, 1 << 20, 1 << 10]));
-        assert!(!fits::<f32>(&[usize::MAX, 2]));
+        assert!(!fits::<f32>(&[usize::MAX, 2]) && !fits::<f64>(&[0, usize::MAX]));
+    }
+
+    #[test]
+    fn memory_that_is_refused_is_an_error_of_the_kernel() {
+        let huge = 1 << 45;
+        let refused = Err(Error::Memory(huge * 4));
+        assert_eq!(guarded(|| Ok(unfilled::<f32>(huge))).map(|_| ()), refused);
+        assert_eq!(guarded(|| Ok(Scratch::<f32>::new(huge))).map(|_| ()), refused);
+        assert_eq!(guarded(|| Ok(zeros::<i32, _>((1, huge)))).map(|_| ()), refused);
+        let beyond = Err(Error::Memory(usize::MAX));
+        let shape = ndarray::IxDyn(&[0, 1 << 40, 1 << 40]);
+        assert_eq!(guarded(|| Ok(unfilled_array::<f64, _, _>(shape))).map(|_| ()), beyond);
+        // Also from a task of the pool, which goes on working.
+        let tasks = guarded(|| {
+            crate::threads::for_each(64, 1 << 30, |task| drop(unfilled::<f32>(huge * (task % 2))));
+            Ok(())
+        });
+        assert_eq!(tasks, refused);
+        assert_eq!(guarded(|| Ok(unfilled::<f32>(3).len())), Ok(3));
+    }
+
+    #[test]
+    fn a_copy_is_in_order() {
+        let x = ndarray::array![[1, 2, 3], [4, 5, 6]];
+        let copy = copied(&x.t());
+        assert!(copy.is_standard_layout());
+        assert_eq!(copy, x.t());
     }
 
     #[test]

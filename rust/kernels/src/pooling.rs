@@ -94,8 +94,7 @@ fn reserve<T>(op: &'static str, arg: &'static str, list: &mut Vec<T>, count: usi
     if !memory::fits::<f64>(&[count, 3]) {
         return Err(Error::value(op, arg, format!("expected what fits in memory, got {count}")));
     }
-    list.reserve_exact(count);
-    Ok(())
+    list.try_reserve_exact(count).map_err(|_| Error::Memory(count.saturating_mul(size_of::<T>())))
 }
 
 fn axis_windows(
@@ -187,7 +186,7 @@ fn maxima<T: Element>(
     let shape = windows.shape(x.dim().0);
     check_output::<T>(op, shape)?;
     let mut y = memory::unfilled_array(shape);
-    let mut indices = Array3::zeros(shape);
+    let mut indices = memory::zeros(shape);
     let x = x.as_standard_layout();
     let x = x.as_slice().expect("standard layout");
     let step = shape[1] * shape[2];

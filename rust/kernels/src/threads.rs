@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,9 @@ struct Pool {
     region: AtomicPtr<Region<'static>>,
     /// Workers that may hold a reference to the region.
     inside: AtomicUsize,
-    workers: Mutex<Vec<&'static Worker>>,
+    workers: Mutex<Vec<Arc<Worker>>>,
+    /// Workers asked for; the system may have refused some.
+    wanted: AtomicUsize,
     /// Workers that belong to the pool at the present number of threads.
     active: AtomicUsize,
     /// Held by the thread whose region is open; others run their tasks themselves.
@@ -160,6 +162,7 @@ fn pool() -> &'static Pool {
             region: AtomicPtr::new(std::ptr::null_mut()),
             inside: AtomicUsize::new(0),
             workers: Mutex::new(Vec::new()),
+            wanted: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             owner: Mutex::new(()),
         }));
@@ -175,17 +178,17 @@ impl Pool {
         let mut workers = lock(&self.workers);
         while workers.len() < wanted {
             let index = workers.len() + 1;
-            let worker: &'static Worker = Box::leak(Box::new(Worker {
-                asleep: AtomicBool::new(false),
-                thread: Mutex::new(None),
-            }));
-            let body = move || self.serve(worker, index);
+            let worker =
+                Arc::new(Worker { asleep: AtomicBool::new(false), thread: Mutex::new(None) });
+            let own = Arc::clone(&worker);
+            let body = move || self.serve(&own, index);
             match std::thread::Builder::new().name(format!("lamina-{index}")).spawn(body) {
                 Ok(handle) => *lock(&worker.thread) = Some(handle.thread().clone()),
                 Err(_) => break,
             }
             workers.push(worker);
         }
+        self.wanted.store(wanted, Ordering::Relaxed);
         self.active.store(wanted.min(workers.len()), Ordering::Relaxed);
     }
 
@@ -244,7 +247,7 @@ impl Pool {
     }
 
     fn run(&'static self, threads: usize, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
-        if self.active.load(Ordering::Relaxed) != threads - 1 {
+        if self.wanted.load(Ordering::Relaxed) != threads - 1 {
             self.grow(threads - 1);
         }
         let share = tasks.div_ceil(threads);
@@ -297,7 +300,13 @@ pub fn useful(cost: usize) -> usize {
 pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
     if tasks > 1 && useful(cost) > 1 {
         let pool = pool();
-        if let Ok(_owner) = pool.owner.try_lock() {
+        // A panic in a task, which its caller got, says nothing against the pool.
+        let owner = match pool.owner.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(owner)) => Some(owner.into_inner()),
+            Ok(owner) => Some(owner),
+        };
+        if owner.is_some() {
             return pool.run(num_threads(), tasks, &run);
         }
     }
@@ -440,6 +449,16 @@ mod tests {
         });
         assert!(caught.is_err());
         assert_eq!(map(4, usize::MAX, |task| task), [0, 1, 2, 3]);
+        // Other tests may have the pool for a while.
+        let shared = (0..500).any(|_| {
+            set_num_threads(2);
+            let threads = map(8, usize::MAX, |_| {
+                std::thread::sleep(Duration::from_millis(1));
+                std::thread::current().id()
+            });
+            threads.iter().any(|&id| id != threads[0])
+        });
+        assert!(shared);
     }
 
     #[test]

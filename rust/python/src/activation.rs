@@ -19,7 +19,7 @@ pub(crate) fn activation_forward<'py>(
     let kind = Activation::from_name(name, a, b).map_err(raise)?;
     by_dtype!(input, T => {
         let x = array::<T, IxDyn>("input", input)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let cost = kind.cost(x.len());
         let y = enter(py, "activation", cost, || activation::forward(kind, x.view()))?;
         Ok(y.into_pyarray(py).into_any())
@@ -41,7 +41,7 @@ pub(crate) fn activation_backward<'py>(
     let kind = Activation::from_name(name, a, b).map_err(raise)?;
     by_dtype!(kept, T => {
         let (dy, kept) = (array::<T, IxDyn>("dy", dy)?, array::<T, IxDyn>("kept", kept)?);
-        let (dy, kept) = (dy.c_order(), kept.c_order());
+        let (dy, kept) = (dy.c_order()?, kept.c_order()?);
         let work = || activation::backward(kind, dy.view(), kept.view());
         let dx = enter(py, "activation", kind.cost(kept.len()), work)?;
         Ok(dx.into_pyarray(py).into_any())

@@ -34,7 +34,7 @@ fn pair<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(a, T => {
         let (a, b) = (array::<T, IxDyn>("a", a)?, array::<T, IxDyn>("b", b)?);
-        let (a, b) = (a.c_order(), b.c_order());
+        let (a, b) = (a.c_order()?, b.c_order()?);
         let c = enter(py, "arithmetic", a.len(), || arithmetic::apply(operation, a.view(), b.view()))?;
         Ok(c.into_pyarray(py).into_any())
     })

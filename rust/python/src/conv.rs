@@ -48,7 +48,7 @@ pub(crate) fn conv2d_forward<'py>(
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let bias = optional::<T, Ix1>("bias", bias)?;
-        let (x, weight) = (x.c_order(), weight.c_order());
+        let (x, weight) = (x.c_order()?, weight.c_order()?);
         let bias = bias.as_ref().map(|bias| bias.strided());
         let options = Options { stride, padding, dilation, groups };
         let y = enter(py, "conv", cost(x.len(), weight.shape()), || {
@@ -75,7 +75,7 @@ pub(crate) fn conv2d_backward<'py>(
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let dy = array::<T, Ix4>("dy", dy)?;
-        let (dy, x, weight) = (dy.c_order(), x.c_order(), weight.c_order());
+        let (dy, x, weight) = (dy.c_order()?, x.c_order()?, weight.c_order()?);
         let options = Options { stride, padding, dilation, groups };
         let work = || -> Result<_> {
             conv::backward(dy.view(), x.view(), weight.view(), &options, needs)
@@ -101,7 +101,7 @@ pub(crate) fn conv_transpose2d_forward<'py>(
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let bias = optional::<T, Ix1>("bias", bias)?;
-        let (x, weight) = (x.c_order(), weight.c_order());
+        let (x, weight) = (x.c_order()?, weight.c_order()?);
         let bias = bias.as_ref().map(|bias| bias.strided());
         let options = Options { stride, padding, dilation, groups };
         let y = enter(py, "conv", cost(x.len(), weight.shape()), || {
@@ -129,7 +129,7 @@ pub(crate) fn conv_transpose2d_backward<'py>(
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let dy = array::<T, Ix4>("dy", dy)?;
-        let (dy, x, weight) = (dy.c_order(), x.c_order(), weight.c_order());
+        let (dy, x, weight) = (dy.c_order()?, x.c_order()?, weight.c_order()?);
         let options = Options { stride, padding, dilation, groups };
         let work = || -> Result<_> {
             let (dy, x, weight) = (dy.view(), x.view(), weight.view());

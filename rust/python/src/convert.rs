@@ -1,13 +1,14 @@
 //! How arrays, errors and the GIL cross between Python and Rust.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 
-use lamina_kernels::{Error, Result};
+use lamina_kernels::{Error, Result, memory};
 use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
 use numpy::{BorrowError, Element as NumpyElement, PyArray, PyArrayMethods, PyReadonlyArray};
 use numpy::{PyArrayDescrMethods, PyUntypedArrayMethods};
 use numpy::{PyReadwriteArray, PyUntypedArray};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -22,15 +23,17 @@ pub(crate) struct Input<'py, T: NumpyElement, D: Dimension> {
     borrowed: PyReadonlyArray<'py, T, D>,
 }
 
-impl<T: NumpyElement + Clone, D: Dimension> Input<'_, T, D> {
+impl<T: NumpyElement, D: Dimension> Input<'_, T, D> {
     /// The values in C order.
-    pub(crate) fn c_order(&self) -> CowArray<'_, T, D> {
+    pub(crate) fn c_order(&self) -> PyResult<CowArray<'_, T, D>>
+    where
+        T: Copy,
+    {
         let view = self.borrowed.as_array();
         if view.is_standard_layout() {
-            CowArray::from(view)
-        } else {
-            CowArray::from(view.as_standard_layout().into_owned())
+            return Ok(CowArray::from(view));
         }
+        memory::guarded(|| Ok(memory::copied(&view).into())).map_err(raise)
     }
 
     /// The values with whatever strides they have, for kernels that take strides.
@@ -44,13 +47,33 @@ pub(crate) fn array<'py, T: NumpyElement, D: Dimension>(
     arg: impl Display,
     object: &Bound<'py, PyAny>,
 ) -> PyResult<Input<'py, T, D>> {
-    match object.cast::<PyArray<T, D>>() {
-        Ok(array) => match array.try_readonly() {
-            Ok(borrowed) => Ok(Input { borrowed }),
-            Err(error) => Err(not_borrowed(arg, error)),
-        },
-        Err(_) => Err(mismatch::<T>(object.py(), arg, D::NDIM, object)),
+    let Ok(array) = object.cast::<PyArray<T, D>>() else {
+        return Err(mismatch::<T>(object.py(), arg, D::NDIM, object));
+    };
+    let borrowed = if as_rust_reads(&arg, array)? {
+        array.try_readonly()
+    } else {
+        let copy = array.call_method0("copy")?;
+        copy.cast::<PyArray<T, D>>()?.try_readonly()
+    };
+    borrowed.map(|borrowed| Input { borrowed }).map_err(|error| not_borrowed(arg, error))
+}
+
+/// Whether the numbers lie on their boundaries and a whole number of them apart, which a field of a
+/// packed record need not; an error where there are more dimensions than a view can have.
+fn as_rust_reads<T: NumpyElement, D: Dimension>(
+    arg: &impl Display,
+    array: &Bound<'_, PyArray<T, D>>,
+) -> PyResult<bool> {
+    const MOST: usize = 32;
+    if array.ndim() > MOST {
+        let message = format!("{arg}: expected at most {MOST} dimensions, got {}", array.ndim());
+        return Err(PyValueError::new_err(message));
     }
+    let apart = array.strides().iter().zip(array.shape());
+    let whole =
+        |(&stride, &len): (&isize, &usize)| len < 2 || stride % size_of::<T>() as isize == 0;
+    Ok(array.data().is_aligned() && apart.into_iter().all(whole))
 }
 
 /// `object` as an array to be changed in place: writeable, C-contiguous, and in no other use.
@@ -156,17 +179,38 @@ pub(crate) fn enter<R: Send>(
     cost: usize,
     work: impl FnOnce() -> Result<R> + Send,
 ) -> PyResult<R> {
+    let work = || memory::guarded(work);
     let result =
         profile::timed(kernel, || if cost < RELEASE_GIL { work() } else { py.detach(work) });
     allocator::watch();
     result.map_err(raise)
 }
 
+thread_local! {
+    /// What a signal handler of Python raised inside a kernel on this thread.
+    static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Whether a signal, such as Ctrl-C's, wants the kernel to stop; asked from inside it, after it
+/// released the GIL.
+///
+/// Only the main thread of Python sees signals, so kernels ask on the thread that called them.
+pub(crate) fn interrupted() -> bool {
+    Python::attach(|py| match py.check_signals() {
+        Ok(()) => false,
+        Err(error) => {
+            RAISED.set(Some(error));
+            true
+        }
+    })
+}
+
 /// The Python exception for a kernel's error.
 pub(crate) fn raise(error: Error) -> PyErr {
     match error {
         Error::Io(message) => PyOSError::new_err(message),
-        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Memory(_) => PyMemoryError::new_err(error.to_string()),
+        Error::Interrupted => RAISED.take().unwrap_or_else(|| PyKeyboardInterrupt::new_err(())),
         other => PyValueError::new_err(other.to_string()),
     }
 }

@@ -25,11 +25,11 @@ pub(crate) fn cross_entropy_forward<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
     by_dtype!(logits, T => {
         let logits = array::<T, Ix2>("logits", logits)?;
-        let logits = logits.c_order();
+        let logits = logits.c_order()?;
         let targets = array::<i64, Ix1>("targets", targets)?;
-        let targets = targets.c_order();
+        let targets = targets.c_order()?;
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight = weight.as_ref().map(|weight| weight.c_order());
+        let weight = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let reduction = Reduction::parse("cross_entropy_forward", reduction).map_err(raise)?;
         let settings = Settings {
             weight: weight.as_ref().map(flat),
@@ -63,15 +63,15 @@ pub(crate) fn cross_entropy_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(logits, T => {
         let dy = array::<T, Ix1>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let logits = array::<T, Ix2>("logits", logits)?;
-        let logits = logits.c_order();
+        let logits = logits.c_order()?;
         let targets = array::<i64, Ix1>("targets", targets)?;
-        let targets = targets.c_order();
+        let targets = targets.c_order()?;
         let stats = array::<T, Ix2>("stats", stats)?;
-        let stats = stats.c_order();
+        let stats = stats.c_order()?;
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight: Option<CowArray<'_, T, Ix1>> = weight.as_ref().map(|weight| weight.c_order());
+        let weight: Option<CowArray<'_, T, Ix1>> = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let settings = Settings {
             weight: weight.as_ref().map(flat),
             ignore_index,

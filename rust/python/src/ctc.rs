@@ -27,13 +27,13 @@ pub(crate) fn ctc_forward<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
     by_dtype!(y, T => {
         let y = array::<T, Ix3>("log_probs", y)?;
-        let y = y.c_order();
+        let y = y.c_order()?;
         let labels = array::<i64, Ix1>("targets", labels)?;
-        let labels = labels.c_order();
+        let labels = labels.c_order()?;
         let input_lengths = array::<i64, Ix1>("input_lengths", input_lengths)?;
-        let input_lengths = input_lengths.c_order();
+        let input_lengths = input_lengths.c_order()?;
         let target_lengths = array::<i64, Ix1>("target_lengths", target_lengths)?;
-        let target_lengths = target_lengths.c_order();
+        let target_lengths = target_lengths.c_order()?;
         let targets = ctc::Targets {
             labels: flat(&labels),
             stride,

@@ -17,7 +17,7 @@ pub(crate) fn dropout_apply<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(input, T => {
         let x = array::<T, IxDyn>("input", input)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let y = enter(py, "dropout", x.len() / 4, || dropout::apply(x.view(), p, seed))?;
         Ok(y.into_pyarray(py).into_any())
     })

@@ -45,10 +45,10 @@ fn forward<'py, I: Id + NumpyElement>(
     weight: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let ids = array::<I, Ix1>("input", ids)?;
-    let ids = ids.c_order();
+    let ids = ids.c_order()?;
     by_dtype!(weight, T => {
         let weight = array::<T, Ix2>("weight", weight)?;
-        let weight = weight.c_order();
+        let weight = weight.c_order()?;
         let cost = ids.len() * weight.ncols() / 8;
         let work = || embedding::forward(ids.view(), weight.view());
         Ok(enter(py, "embedding", cost, work)?.into_pyarray(py).into_any())
@@ -63,10 +63,10 @@ fn backward<'py, I: Id + NumpyElement>(
     padding: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let ids = array::<I, Ix1>("input", ids)?;
-    let ids = ids.c_order();
+    let ids = ids.c_order()?;
     by_dtype!(dy, T => {
         let dy = array::<T, Ix2>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let cost = rows.saturating_mul(dy.ncols()) / 8 + dy.len() / 4;
         let work = || embedding::backward(dy.view(), ids.view(), rows, padding);
         Ok(enter(py, "embedding", cost, work)?.into_pyarray(py).into_any())

@@ -42,11 +42,11 @@ pub(crate) fn loss_forward<'py>(
     let reduction = Reduction::parse("loss_forward", reduction).map_err(raise)?;
     by_dtype!(x, T => {
         let (x, t) = (array::<T, Ix1>("input", x)?, array::<T, Ix1>("target", t)?);
-        let (x, t) = (x.c_order(), t.c_order());
+        let (x, t) = (x.c_order()?, t.c_order()?);
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight = weight.as_ref().map(|weight| weight.c_order());
+        let weight = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let pos_weight = optional::<T, Ix1>("pos_weight", pos_weight)?;
-        let pos_weight = pos_weight.as_ref().map(|pos_weight| pos_weight.c_order());
+        let pos_weight = pos_weight.as_ref().map(|pos_weight| pos_weight.c_order()).transpose()?;
         let inputs = Inputs {
             x: flat(&x),
             t: flat(&t),
@@ -78,13 +78,13 @@ pub(crate) fn loss_backward<'py>(
     let of = if of_target { Of::Target } else { Of::Input };
     by_dtype!(x, T => {
         let dy = array::<T, Ix1>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let (x, t) = (array::<T, Ix1>("input", x)?, array::<T, Ix1>("target", t)?);
-        let (x, t) = (x.c_order(), t.c_order());
+        let (x, t) = (x.c_order()?, t.c_order()?);
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight = weight.as_ref().map(|weight| weight.c_order());
+        let weight = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let pos_weight = optional::<T, Ix1>("pos_weight", pos_weight)?;
-        let pos_weight = pos_weight.as_ref().map(|pos_weight| pos_weight.c_order());
+        let pos_weight = pos_weight.as_ref().map(|pos_weight| pos_weight.c_order()).transpose()?;
         let inputs = Inputs {
             x: flat(&x),
             t: flat(&t),
@@ -113,9 +113,9 @@ pub(crate) fn nll_forward<'py>(
     by_dtype!(x, T => {
         let x = array::<T, Ix2>("input", x)?;
         let targets = array::<i64, Ix1>("targets", targets)?;
-        let targets = targets.c_order();
+        let targets = targets.c_order()?;
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight = weight.as_ref().map(|weight| weight.c_order());
+        let weight = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let (x, weight) = (x.strided(), weight.as_ref().map(flat));
         let y = enter(py, "loss", targets.len() * 4, || {
             loss::nll_forward(x, flat(&targets), weight, ignore_index, reduction)
@@ -139,11 +139,11 @@ pub(crate) fn nll_backward<'py>(
     let reduction = Reduction::parse("nll_backward", reduction).map_err(raise)?;
     by_dtype!(dy, T => {
         let dy = array::<T, Ix1>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let targets = array::<i64, Ix1>("targets", targets)?;
-        let targets = targets.c_order();
+        let targets = targets.c_order()?;
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let weight = weight.as_ref().map(|weight| weight.c_order());
+        let weight = weight.as_ref().map(|weight| weight.c_order()).transpose()?;
         let (dim, weight) = ((targets.len(), columns), weight.as_ref().map(flat));
         let cost = targets.len().saturating_mul(columns);
         let dx = enter(py, "loss", cost, || {

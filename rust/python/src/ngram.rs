@@ -9,16 +9,9 @@ use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::convert::{array, enter};
+use crate::convert::{array, enter, interrupted};
 
 const KERNEL: &str = "ngram";
-
-/// Whether the user pressed Ctrl-C; asked from inside a kernel, which has released the GIL.
-///
-/// Only the main thread of Python sees it, so the kernels ask on the thread that called them.
-fn interrupted() -> bool {
-    Python::attach(|py| py.check_signals().is_err())
-}
 
 /// Distinct n-grams `[U, order]` of `ids` in ascending order and how often each occurs.
 #[pyfunction]
@@ -29,7 +22,7 @@ pub(crate) fn ngram_count<'py>(
     order: usize,
 ) -> PyResult<(Bound<'py, PyArray2<u32>>, Bound<'py, PyArray1<i64>>)> {
     let ids = array::<u32, Ix1>("ids", ids)?;
-    let ids = ids.c_order();
+    let ids = ids.c_order()?;
     let ids = ids.as_slice().unwrap_or_default();
     let found = enter(py, KERNEL, ids.len() * 20, || ngram::count(ids, order, &interrupted))?;
     let shape = (found.counts.len(), order);
@@ -60,15 +53,16 @@ impl NGramCorpus {
     /// Adds the lines of `text`, each as a sentence.
     #[pyo3(signature = (text, /))]
     fn add(&self, py: Python<'_>, text: &str) -> PyResult<()> {
-        enter(py, KERNEL, text.len() * 2, || {
+        // Whoever holds the lock may wait for the GIL, so it is given up before.
+        enter(py, KERNEL, usize::MAX, || {
             let (vocabulary, tokens) = &mut *self.lock();
             vocabulary.learn(text, tokens)
         })
     }
 
     /// Tokens read, with those that begin and end sentences.
-    fn __len__(&self) -> usize {
-        self.lock().1.len()
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.lock().1.len())
     }
 }
 
@@ -104,7 +98,7 @@ pub(crate) fn ngram_estimate_ids(
     discount_fallback: Option<[f64; 3]>,
 ) -> PyResult<Estimated> {
     let tokens = array::<u32, Ix1>("tokens", tokens)?;
-    let tokens = tokens.c_order();
+    let tokens = tokens.c_order()?;
     let tokens = tokens.as_slice().unwrap_or_default();
     let options = Options { order, interpolate_unigrams, discount_fallback, closed: true };
     enter(py, KERNEL, usize::MAX, || {
@@ -195,7 +189,7 @@ impl NGramModel {
         sentences: bool,
     ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u8>>)> {
         let tokens = array::<u32, Ix1>("tokens", tokens)?;
-        let tokens = tokens.c_order();
+        let tokens = tokens.c_order()?;
         let tokens = tokens.as_slice().unwrap_or_default();
         let scores = enter(py, KERNEL, tokens.len() * 100, || {
             self.model.score(tokens, begin, sentences, &interrupted)
@@ -212,7 +206,7 @@ impl NGramModel {
         sentences: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let tokens = array::<u32, Ix1>("tokens", tokens)?;
-        let tokens = tokens.c_order();
+        let tokens = tokens.c_order()?;
         let tokens = tokens.as_slice().unwrap_or_default();
         let cost = self.model.vocabulary.len() * 2;
         let logs = enter(py, KERNEL, cost, || self.model.next(tokens, sentences))?;

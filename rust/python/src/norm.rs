@@ -42,7 +42,7 @@ pub(crate) fn layer_norm_forward<'py>(
         let x = array::<T, IxDyn>("input", input)?;
         let (weight, bias) =
             (optional::<T, IxDyn>("weight", weight)?, optional::<T, IxDyn>("bias", bias)?);
-        let x = x.c_order();
+        let x = x.c_order()?;
         let (weight, bias) = (view!(weight), view!(bias));
         let work = || layer::forward(x.view(), axes, weight, bias, centre(centred), eps);
         let (y, moments) = enter(py, "norm", x.len() / 2, work)?;
@@ -68,7 +68,7 @@ pub(crate) fn layer_norm_backward<'py>(
         let (dy, x) = (array::<T, IxDyn>("dy", dy)?, array::<T, IxDyn>("x", x)?);
         let moments = array::<f64, Ix2>("moments", moments)?;
         let weight = optional::<T, IxDyn>("weight", weight)?;
-        let (dy, x) = (dy.c_order(), x.c_order());
+        let (dy, x) = (dy.c_order()?, x.c_order()?);
         let (moments, weight) = (moments.strided(), view!(weight));
         let centre = centre(centred);
         let work =
@@ -99,7 +99,7 @@ pub(crate) fn channel_norm_forward<'py>(
             (optional::<T, Ix1>("running_mean", mean)?, optional::<T, Ix1>("running_var", var)?);
         let (weight, bias) =
             (optional::<T, Ix1>("weight", weight)?, optional::<T, Ix1>("bias", bias)?);
-        let x = x.c_order();
+        let x = x.c_order()?;
         let (weight, bias) = (view!(weight), view!(bias));
         let given = view!(mean).zip(view!(var));
         let work = || channel::forward(x.view(), sets(groups), given, weight, bias, eps);
@@ -127,7 +127,7 @@ pub(crate) fn channel_norm_backward<'py>(
         let (dy, x) = (array::<T, Ix3>("dy", dy)?, array::<T, Ix3>("x", x)?);
         let moments = array::<f64, Ix2>("moments", moments)?;
         let weight = optional::<T, Ix1>("weight", weight)?;
-        let (dy, x) = (dy.c_order(), x.c_order());
+        let (dy, x) = (dy.c_order()?, x.c_order()?);
         let (moments, weight) = (moments.strided(), view!(weight));
         let sets = sets(groups);
         let work =

@@ -50,7 +50,7 @@ impl<'py> Lists<'_, 'py> {
         let grads = grads
             .map(|(i, grad)| array::<T, IxDyn>(format_args!("grads[{i}]"), &grad))
             .collect::<PyResult<Vec<_>>>()?;
-        let grads: Vec<_> = grads.iter().map(|grad| grad.c_order()).collect();
+        let grads: Vec<_> = grads.iter().map(|grad| grad.c_order()).collect::<PyResult<_>>()?;
         let mut slots = Vec::with_capacity(count);
         let mut total = 0;
         for (i, (param, grad)) in params.iter_mut().zip(&grads).enumerate() {

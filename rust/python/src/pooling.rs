@@ -32,7 +32,7 @@ pub(crate) fn max_pool2d_forward<'py>(
 ) -> PyResult<Maxima<'py>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let options = Options { kernel, stride, padding, dilation, ceil_mode };
         let work = || pooling::max_forward(x.view(), &options);
         let (y, indices) = enter(py, "pooling", x.len() * 4, work)?;
@@ -51,7 +51,7 @@ pub(crate) fn max_pool2d_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(dy, T => {
         let (dy, indices) = (array::<T, Ix3>("dy", dy)?, array::<i32, Ix3>("indices", indices)?);
-        let (dy, indices) = (dy.c_order(), indices.c_order());
+        let (dy, indices) = (dy.c_order()?, indices.c_order()?);
         let work = || pooling::max_backward(dy.view(), indices.view(), plane);
         Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
     })
@@ -67,7 +67,7 @@ pub(crate) fn adaptive_max_pool2d_forward<'py>(
 ) -> PyResult<Maxima<'py>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let work = || pooling::adaptive_max_forward(x.view(), output_size);
         let (y, indices) = enter(py, "pooling", x.len() * 2, work)?;
         Ok((y.into_pyarray(py).into_any(), indices.into_pyarray(py).into_any()))
@@ -91,7 +91,7 @@ pub(crate) fn avg_pool2d_forward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
         let divisor = divisor(count_include_pad, divisor_override);
         let work = || pooling::avg_forward(x.view(), &options, divisor);
@@ -117,7 +117,7 @@ pub(crate) fn avg_pool2d_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(dy, T => {
         let dy = array::<T, Ix3>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
         let divisor = divisor(count_include_pad, divisor_override);
         let work = || pooling::avg_backward(dy.view(), plane, &options, divisor);
@@ -135,7 +135,7 @@ pub(crate) fn adaptive_avg_pool2d_forward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let work = || pooling::adaptive_avg_forward(x.view(), output_size);
         Ok(enter(py, "pooling", x.len() * 2, work)?.into_pyarray(py).into_any())
     })
@@ -151,7 +151,7 @@ pub(crate) fn adaptive_avg_pool2d_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(dy, T => {
         let dy = array::<T, Ix3>("dy", dy)?;
-        let dy = dy.c_order();
+        let dy = dy.c_order()?;
         let work = || pooling::adaptive_avg_backward(dy.view(), plane);
         Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
     })

@@ -127,7 +127,7 @@ fn forward<'py, T: Element + NumpyElement, C: Cell>(
 ) -> PyResult<Object<'py>> {
     let x = array::<T, Ix3>("x", x)?;
     let (h0, c0) = first_states::<T, C>(C::FORWARD, states)?;
-    let (x, h0, c0) = (x.c_order(), h0.strided(), c0.as_ref().map(|c0| c0.strided()));
+    let (x, h0, c0) = (x.c_order()?, h0.strided(), c0.as_ref().map(|c0| c0.strided()));
     let weights = directions::<T>(C::FORWARD, weights, h0.dim().0)?;
     let weights: Vec<_> = weights.iter().map(Direction::weights).collect();
     let cost = cost(x.dim().0 * x.dim().1, &weights);
@@ -162,7 +162,7 @@ fn backward<'py, T: Element + NumpyElement, C: Cell>(
     let extra = array::<T, Ix3>("extra", &kept[2])?;
     let dy = dy.as_ref().map(|dy| dy.strided());
     let (dh, dc) = (dh.as_ref().map(|dh| dh.strided()), dc.as_ref().map(|dc| dc.strided()));
-    let (x, h0, c0) = (x.c_order(), h0.strided(), c0.as_ref().map(|c0| c0.strided()));
+    let (x, h0, c0) = (x.c_order()?, h0.strided(), c0.as_ref().map(|c0| c0.strided()));
     let kept = Kept { y: y.strided(), gates: gates.strided(), extra: extra.strided() };
     let weights = directions::<T>(C::BACKWARD, weights, h0.dim().0)?;
     let weights: Vec<_> = weights.iter().map(Direction::weights).collect();

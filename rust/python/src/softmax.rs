@@ -16,7 +16,7 @@ pub(crate) fn softmax_forward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix2>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let y = enter(py, "softmax", x.len() * 4, || softmax::forward(x.view()))?;
         Ok(y.into_pyarray(py).into_any())
     })
@@ -32,7 +32,7 @@ pub(crate) fn softmax_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(y, T => {
         let (dy, y) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix2>("y", y)?);
-        let (dy, y) = (dy.c_order(), y.c_order());
+        let (dy, y) = (dy.c_order()?, y.c_order()?);
         let dx = enter(py, "softmax", y.len() * 2, || softmax::backward(dy.view(), y.view()))?;
         Ok(dx.into_pyarray(py).into_any())
     })
@@ -47,7 +47,7 @@ pub(crate) fn log_softmax_forward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix2>("x", x)?;
-        let x = x.c_order();
+        let x = x.c_order()?;
         let y = enter(py, "softmax", x.len() * 4, || softmax::log_forward(x.view()))?;
         Ok(y.into_pyarray(py).into_any())
     })
@@ -63,7 +63,7 @@ pub(crate) fn log_softmax_backward<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(y, T => {
         let (dy, y) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix2>("y", y)?);
-        let (dy, y) = (dy.c_order(), y.c_order());
+        let (dy, y) = (dy.c_order()?, y.c_order()?);
         let dx = enter(py, "softmax", y.len() * 4, || softmax::log_backward(dy.view(), y.view()))?;
         Ok(dx.into_pyarray(py).into_any())
     })

@@ -1,11 +1,13 @@
 //! The machine as Python sees it: instruction set, threads, memory.
 
-use lamina_kernels::{machine, memory, simd, threads};
-use numpy::{IntoPyArray, IxDyn};
+use lamina_kernels::{Element, machine, memory, simd, threads};
+use ndarray::IxDyn;
+use numpy::IntoPyArray;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::allocator;
+use crate::convert::raise;
 
 /// Reads the environment once and sets the allocator to keep freed blocks.
 pub(crate) fn start() -> PyResult<()> {
@@ -51,19 +53,16 @@ pub(crate) fn empty<'py>(
     shape: Vec<usize>,
     double: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let size = if double { size_of::<f64>() } else { size_of::<f32>() };
-    shape
-        .iter()
-        .try_fold(size, |total, &n| total.checked_mul(n))
-        .filter(|&total| total <= isize::MAX as usize)
-        .ok_or_else(|| PyValueError::new_err(format!("[empty] shape: {shape:?} is too large")))?;
+    fn new<T: Element + numpy::Element>(
+        py: Python<'_>,
+        shape: IxDyn,
+    ) -> PyResult<Bound<'_, PyAny>> {
+        let array = memory::guarded(|| Ok(memory::unfilled_array::<T, _, _>(shape)));
+        Ok(array.map_err(raise)?.into_pyarray(py).into_any())
+    }
     allocator::watch();
     let shape = IxDyn(&shape);
-    Ok(if double {
-        memory::unfilled_array::<f64, _, _>(shape).into_pyarray(py).into_any()
-    } else {
-        memory::unfilled_array::<f32, _, _>(shape).into_pyarray(py).into_any()
-    })
+    if double { new::<f64>(py, shape) } else { new::<f32>(py, shape) }
 }
 
 /// Most single-precision operations a second, and bytes a second read from memory.

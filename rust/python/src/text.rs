@@ -202,7 +202,7 @@ impl Tokenizer {
         skip_special_tokens: bool,
     ) -> PyResult<String> {
         let ids = array::<i64, Ix1>("ids", ids)?;
-        let ids = ids.c_order();
+        let ids = ids.c_order()?;
         enter(py, "tokenizer", ids.len() * COST, || {
             let known = ids.iter().map(|&id| self.known(id)).collect::<Result<Vec<_>>>()?;
             guarded("decode", || self.inner.decode(&known, skip_special_tokens))

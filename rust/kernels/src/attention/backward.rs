@@ -51,7 +51,7 @@ pub(super) fn run<T: Element>(
         };
         Task::new(x, head / hk, head % hk, keys).run(dy, y, lse, &dq, outputs);
     });
-    if parts > 1 {
+    if parts > 1 && size > 0 {
         let partial = &*partial;
         threads::for_each(b * h, size, |head| {
             for token in 0..t {
@@ -273,7 +273,8 @@ vectorized! {
             let tiles = p[..seen].chunks_exact_mut(lanes).zip(ds[..seen].chunks_exact_mut(lanes));
             for (n, (p, ds)) in tiles.enumerate() {
                 let x = visible::<S, T>(T::V::<S>::read(p), n * lanes, length);
-                let probability = exp2::<S, T>(x.sub(shift));
+                // No probability is above one; `lse`, rounded, may be below the largest score.
+                let probability = exp2::<S, T>(T::V::<S>::zero().min(x.sub(shift)));
                 probability.mul(T::V::<S>::read(ds).sub(delta)).write(ds);
                 probability.write(p);
             }

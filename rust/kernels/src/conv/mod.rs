@@ -112,6 +112,7 @@ impl Shape {
             return Err(Error::value(op, "groups", message));
         }
         check_shape(op, "weight", &[o, x[1] / groups, weight[2], weight[3]], weight)?;
+        check_not_empty(op, x)?;
         let kernel = [weight[2], weight[3]];
         let mut out = [0; 2];
         for axis in 0..2 {
@@ -157,6 +158,10 @@ impl Shape {
             return Err(Error::value(op, "groups", message));
         }
         check_shape(op, "weight", &[x[1], weight[1], weight[2], weight[3]], weight)?;
+        check_not_empty(op, x)?;
+        if weight[1] == 0 {
+            return Err(Error::value(op, "weight", "expected output channels, got none"));
+        }
         let kernel = [weight[2], weight[3]];
         let mut image = [0; 2];
         for axis in 0..2 {
@@ -169,9 +174,7 @@ impl Shape {
                 return Err(Error::value(op, "output_padding", message));
             }
             let [before, after] = options.padding[axis];
-            let len = x[2 + axis]
-                .checked_sub(1)
-                .ok_or_else(|| Error::value(op, "x", "expected an image, got an empty one"))?
+            let len = (x[2 + axis] - 1)
                 .checked_mul(stride)
                 .and_then(|len| len.checked_add(span(op, kernel[axis], dilation).ok()?))
                 .and_then(|len| len.checked_add(output_padding[axis]))
@@ -195,6 +198,15 @@ impl Shape {
             groups,
         })
     }
+}
+
+/// A batch may be empty, its images not.
+fn check_not_empty(op: &'static str, x: &[usize]) -> Result<()> {
+    if x[1..].contains(&0) {
+        let message = format!("expected images with channels, got shape {x:?}");
+        return Err(Error::value(op, "x", message));
+    }
+    Ok(())
 }
 
 /// Length of a kernel with the gaps between its taps.

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use super::epilogue::{Activation, Epilogue, slope_row};
 use super::{Mat, Target, multiply, product};
-use crate::{Element, Result, check_shape, memory, threads};
+use crate::{Element, Error, Result, check_shape, memory, threads};
 
 /// What the gradient of the activation needs.
 #[derive(Debug)]
@@ -74,6 +74,10 @@ pub fn linear_backward<T: Element>(
                 slope_row(activation, &dy[range.clone()], &kept[range], dz);
             });
             dz.into()
+        }
+        None if activation != Activation::Identity => {
+            let message = "expected what the activation kept, got none";
+            return Err(Error::value("linear_backward", "kept", message));
         }
         _ => dy,
     };

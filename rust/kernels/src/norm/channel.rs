@@ -109,7 +109,7 @@ pub fn forward<T: Element>(
     let x = x.as_standard_layout();
     let plan = Plan::new(op, sets, dim)?;
     let fixed = given.is_some();
-    let mut moments = Array2::zeros((plan.count(), 2));
+    let mut moments = memory::zeros((plan.count(), 2));
     if let Some((mean, var)) = given {
         check_shape(op, "running_mean", &[plan.count()], mean.shape())?;
         check_shape(op, "running_var", &[plan.count()], var.shape())?;

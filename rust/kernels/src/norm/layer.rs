@@ -62,7 +62,7 @@ pub fn forward<T: Element>(
         }
     }
     let mut y = memory::unfilled_array(x.raw_dim());
-    let mut moments = Array2::zeros((count, 2));
+    let mut moments = memory::zeros((count, 2));
     if !y.is_empty() {
         let (x, weight, bias) = (x.as_standard_layout(), contiguous(&weight), contiguous(&bias));
         let x = x.as_slice().expect("standard layout");

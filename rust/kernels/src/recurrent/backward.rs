@@ -5,7 +5,7 @@ use ndarray::{Array1, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, aview
 
 use super::tile::{self, Ahead, Tile};
 use super::{Cell, Cut, Forward, Part, Sizes, Unit, WeightGradients, Weights, step_cost};
-use crate::memory::{Scratch, unfilled_array};
+use crate::memory::{self, Scratch, unfilled_array};
 use crate::simd::Vector;
 use crate::threads::Shared;
 use crate::{Element, Error, Result, check_shape, matmul, threads, vectorized};
@@ -112,7 +112,7 @@ pub fn backward<T: Element, C: Cell>(
     let start = start.as_standard_layout();
     let mut carry = match dc {
         Some(dc) => dc.as_standard_layout().into_owned(),
-        None => Array3::zeros((dirs, n, h)),
+        None => memory::zeros((dirs, n, h)),
     };
     let mut slopes = unfilled_array((dirs, rows, wide));
     let mut last = unfilled_array(if C::SPLITS_LAST { (dirs, rows, h) } else { (0, 0, 0) });
