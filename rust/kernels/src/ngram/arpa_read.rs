@@ -62,7 +62,10 @@ impl Model {
         stop: Stop<'_>,
     ) -> Result<Self> {
         let mut lines = Lines { source, what, stop, line: Vec::new(), number: 0 };
-        let mut vocabulary = numbers.map_or_else(Vocabulary::new, Vocabulary::numbers);
+        let mut vocabulary = match numbers {
+            Some(size) => Vocabulary::numbers(size)?,
+            None => Vocabulary::new(),
+        };
         let counts = header(&mut lines)?;
         let (mut first, missing) = unigrams(&mut lines, counts[0], &mut vocabulary, numbers)?;
         if counts.len() == 1 {
@@ -251,7 +254,7 @@ fn unigrams<R: BufRead>(
             section.prob[id] = prob;
             section.backoff[id] = backoff;
         } else {
-            let reason = format!("{} comes twice", shown(vocabulary.word(id as u32)));
+            let reason = format!("{} comes twice", shown(&vocabulary.word(id as u32)));
             return Err(lines.error(reason));
         }
     }
@@ -324,7 +327,7 @@ fn assemble(
     for (length, section) in (1..).zip(&mut sections).skip(1) {
         if let Some(at) = sort(section, length) {
             let ids = &section.words[at * length..(at + 1) * length];
-            let ngram: Vec<&str> = ids.iter().map(|&id| vocabulary.word(id)).collect();
+            let ngram: Vec<_> = ids.iter().map(|&id| vocabulary.word(id)).collect();
             let reason = format!("{} comes twice", shown(&ngram.join(" ")));
             return Err(Error::Format { what: what.into(), line: 0, reason });
         }
