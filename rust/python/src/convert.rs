@@ -1,6 +1,7 @@
 //! How arrays, errors and the GIL cross between Python and Rust.
 
 use std::fmt::Display;
+use std::io;
 
 use lamina_kernels::{Error, Result};
 use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
@@ -165,7 +166,16 @@ pub(crate) fn enter<R: Send>(
 /// The Python exception for a kernel's error.
 pub(crate) fn raise(error: Error) -> PyErr {
     match error {
-        Error::Io(message) => PyOSError::new_err(message),
+        // Of the number Python makes the class, such as `FileNotFoundError`.
+        Error::Io { path, code: Some(code), reason, .. } if cfg!(windows) => {
+            PyOSError::new_err((0, reason, path, code))
+        }
+        Error::Io { path, code: Some(code), reason, .. } => {
+            PyOSError::new_err((code, reason, path))
+        }
+        Error::Io { path, kind, reason, .. } => {
+            io::Error::new(kind, format!("{path}: {reason}")).into()
+        }
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         other => PyValueError::new_err(other.to_string()),
     }
