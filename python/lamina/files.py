@@ -81,7 +81,10 @@ def write_folder(folder: PathLike, files: Mapping[str, Content]) -> None:
     if not target.name or target in (Path.cwd(), *Path.cwd().parents):
         raise ValueError(f"{target}: holds the working directory, choose a folder below it")
     fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(8)}")
-    fresh.mkdir()
+    try:
+        fresh.mkdir()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{target.parent}: no such folder") from None
     with _lock(fresh):
         try:
             entries = {}

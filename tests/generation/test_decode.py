@@ -100,3 +100,24 @@ def test_ids_must_be_integers():
 def test_scores_must_have_a_row_for_each_prompt():
     with pytest.raises(ValueError, match=r"next_scores: expected shape \[2, V\], got \(1, 50\)"):
         generation.generate(lambda _: np.zeros((1, 50)), [[1], [2]])
+
+
+def test_a_seed_is_a_generator_of_its_own():
+    expected = generation.generate(flat, [[0]], rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(generation.generate(flat, [[0]], seed=5), expected)
+    with pytest.raises(ValueError, match="seed: expected either seed or rng, got both"):
+        generation.stream(flat, [0], seed=5, rng=np.random.default_rng(5))
+
+
+def test_room_for_tokens_grows_as_they_come():
+    tokens = generation.stream(successor, [0], max_new_tokens=10**13, do_sample=False)
+    assert [int(next(tokens)[0]) for _ in range(1000)] == [i % 5 for i in range(1, 1001)]
+    ids = generation.generate(successor, [[0], [3]], max_new_tokens=1000, do_sample=False)
+    np.testing.assert_array_equal(ids, np.add.outer([0, 3], np.arange(1001)) % 5)
+
+
+def test_numbers_and_names_of_options_are_checked():
+    with pytest.raises(TypeError, match=r"max_new_tokens: expected an integer, got 2.5"):
+        generation.stream(flat, [1], max_new_tokens=2.5)
+    with pytest.raises(TypeError, match=r"generate\(\) got an unexpected keyword argument 'sede'"):
+        generation.generate(flat, [1], sede=1)

@@ -114,3 +114,44 @@ def test_scores_without_a_maximum_are_refused(rng, bad):
     scores = np.array([[0.0, 1.0], [bad, bad]])
     with pytest.raises(ValueError, match="scores: expected a finite maximum in row 1"):
         Sampler()(scores, np.zeros((2, 1), np.int64), rng)
+
+
+def test_the_smallest_temperature_takes_the_best(rng):
+    scores = np.array([[1.0, 3.0, -2.0], [-700.0, -900.0, -800.0]])
+    for temperature in (1e-309, 5e-324):
+        sampler = Sampler(temperature=temperature)
+        np.testing.assert_array_equal(sampler(scores, np.zeros((2, 1), np.int64), rng), [1, 0])
+
+
+def test_top_k_must_be_an_integer():
+    with pytest.raises(TypeError, match=r"top_k: expected an integer, got 2.5"):
+        Sampler(top_k=2.5)
+    assert Sampler(top_k=np.int64(2)).top_k == 2
+
+
+@given(SCORES, st.floats(0.01, 1), st.integers(1, 9))
+def test_top_p_is_that_of_all_tokens_sorted(scores, p, k):
+    scores = generation.apply_top_k(scores, k)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    probs = np.take_along_axis(softmax(scores), order, axis=1)
+    expected = np.empty(scores.shape, bool)
+    np.put_along_axis(expected, order, probs.cumsum(axis=1) - probs < p - 1e-12, axis=1)
+    kept = generation.apply_top_p(scores, p) > -INF
+    assert (kept >= expected & (scores > -INF)).all()
+    np.put_along_axis(expected, order, probs.cumsum(axis=1) - probs < p + 1e-12, axis=1)
+    assert (kept <= expected).all()
+
+
+def test_draws_are_at_their_share_of_the_probability():
+    class Fixed:
+        def __init__(self, *draws):
+            self.draws = draws
+
+        def random(self, count):
+            return np.reshape(self.draws, count)
+
+    with np.errstate(divide="ignore"):
+        scores = np.log(np.tile([0.0, 0.25, 0.0, 0.25, 0.5, 0.0], (5, 1)))
+    drawn = generation.sample(scores, Fixed(0.0, 0.24, 0.26, 0.51, np.nextafter(1, 0)))
+    np.testing.assert_array_equal(drawn, [1, 1, 3, 4, 4])
+    assert drawn.dtype == np.int64

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -139,7 +140,13 @@ def test_fields_of_a_small_file(tmp_path):
         "a comment\n" + TINY,
         TINY.replace("\t0\n", "\n"),
         TINY.replace("<unk>", "<UNK>"),
+        TINY.replace("<s>", "<S>").replace("</s>", "</S>"),
         TINY.replace("ngram 1=4", "ngram 1 = 4"),
+        TINY.replace("ngram ", "ngram\t"),
+        TINY.replace("ngram ", "NGRAM "),
+        "\ufeff" + TINY.lstrip(),
+        "\ufeff" + TINY,
+        TINY.replace("0\t<s>", "1\t<s>"),
         TINY.replace("-1\ta a\t-0.25\n", "").replace("-0.5\t<s> a", "-1\ta a\t-0.25\n-0.5\t<s> a"),
     ],
 )
@@ -184,6 +191,12 @@ def test_missing_pieces_are_filled_in(tmp_path):
         ("a a\t", "a </s>\t", '"a </s>" comes twice'),
         ("a a\t", "a a a\t", "line 16: expected a number, 2 words and at most one more number"),
         ("a a\t-0.25", "a a\tinf", "line 16: expected a finite number"),
+        ("-0.5\t<s> a", "0.5\t<s> a", "line 14: the logarithm of a probability is positive: 0.5"),
+        ("-0.125\t<s>", "1\t<s>", "line 19: the logarithm of a probability is positive: 1"),
+        ("ngram 2=3", "ngrams 2=3", "line 4: expected ngram N=COUNT"),
+        ("0\t<s>\t-0.25", "-1\tb", "line 11: expected <s> among the 1-grams"),
+        ("-0.5\t</s>\t0", "-1\tb", "line 11: expected </s> among the 1-grams"),
+        ("-0.75\ta\t", "-0.75\t<S>\t", 'line 11: "<s>" comes twice'),
         ("\\end\\", "", r"line 22: the file ends before .end."),
         ("\\end\\", "\\fin\\", r"expected .end., got"),
         ("a comment", "", ""),
@@ -203,12 +216,31 @@ def test_broken_files_are_refused(tmp_path, old, new, message):
 def test_long_lines_missing_files_and_wrong_ids(tmp_path):
     with pytest.raises(ValueError, match="line 1: longer than 1048576 bytes"):
         NGram.load_arpa(write(tmp_path, "x" * 2_000_000))
-    with pytest.raises(OSError, match=r"none\.arpa"):
-        NGram.load_arpa(tmp_path / "none.arpa")
     with pytest.raises(ValueError, match='line 11: "a" is not an id below 5'):
         NGram.load_arpa(write(tmp_path, TINY), vocab_size=5)
-    with pytest.raises(OSError, match="No such file"):
-        NGram.load_arpa(write(tmp_path, TINY)).save_arpa(tmp_path / "none" / "model.arpa")
+
+
+def test_errors_of_the_system_keep_their_kind(tmp_path):
+    model = NGram.load_arpa(write(tmp_path, TINY))
+    missing, folder = tmp_path / "none" / "model.arpa", tmp_path / "folder"
+    folder.mkdir()
+    for use in (NGram.load_arpa, model.save_arpa):
+        with pytest.raises(FileNotFoundError, match=r"none.*model\.arpa") as caught:
+            use(missing)
+        assert caught.value.errno == errno.ENOENT
+        assert caught.value.filename == str(missing)
+        assert caught.value.strerror == os.strerror(errno.ENOENT)
+    if os.name == "posix":
+        for use in (NGram.load_arpa, model.save_arpa):
+            with pytest.raises(IsADirectoryError, match="folder"):
+                use(folder)
+        with pytest.raises(NotADirectoryError):
+            NGram.load_arpa(tmp_path / "model.arpa" / "below")
+    with pytest.raises(IsADirectoryError, match="expected the name of a file"):
+        model.save_arpa("..")
+    with pytest.raises(FileNotFoundError, match="expected the name of a file"):
+        model.save_arpa("")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "model.arpa"]
 
 
 def test_damaged_bytes_never_crash(tmp_path, rng):
@@ -226,3 +258,59 @@ def test_damaged_bytes_never_crash(tmp_path, rng):
             except (ValueError, OSError):
                 continue
             assert np.isfinite(model.score("a a b"))
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("ids", [[0, 1, 2, 1, 0, 2, 2], [0, 1, 3, 1, 0, 3, 3]])
+def test_files_of_ids_have_the_words_that_others_ask_for(tmp_path, order, ids):
+    model = NGram(order, vocab_size=4 if 3 in ids else 3).fit(ids)
+    path = tmp_path / "model.arpa"
+    model.save_arpa(path)
+    lines = path.read_text().split("\\2-grams:")[0].splitlines()
+    words = {fields[1]: fields[0] for fields in (line.split("\t") for line in lines) if fields[1:]}
+    assert {"<unk>", "<s>", "</s>"} < words.keys()
+    assert words["</s>"] == "-99"
+    assert lines[1] == f"ngram 1={len(words)}"
+    # Read back, they are again no part of the model.
+    again = NGram.load_arpa(path, vocab_size=model.vocab_size)
+    assert again.counts == model.counts
+    assert [id in again for id in range(4)] == [id in model for id in range(4)]
+    for context in ([], [0], [1, 2 if 2 in ids else 3]):
+        logs = again.next_log_probs(context)
+        np.testing.assert_allclose(logs, model.next_log_probs(context), atol=1e-5)
+        assert abs(np.exp(logs).sum() - 1) < 1e-5
+    again.save_arpa(tmp_path / "again.arpa")
+    assert (tmp_path / "again.arpa").read_text() == path.read_text()
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_folders_keep_how_the_model_was_asked_for(tmp_path):
+    inferred = NGram(2, discount_fallback=(0.4, 0.8, 1.2)).fit([0, 1, 2, 1])
+    inferred.save(tmp_path / "inferred")
+    again = NGram.load(tmp_path / "inferred")
+    assert again.vocab_size == 3
+    again.fit([0, 1, 7])
+    assert again.vocab_size == 8
+    assert again.discounts == [(0.4, 0.8, 1.2)] * 2
+    text = (GOLDEN / "train.txt").read_text(encoding="utf-8")
+    NGram(2, discount_fallback=False).fit(text).save(tmp_path / "strict")
+    with pytest.raises(ValueError, match="the discounts of order 1 are undefined"):
+        NGram.load(tmp_path / "strict").fit("a b\n")
+    fixed = NGram(2, vocab_size=3).fit([0, 1, 2, 1])
+    fixed.save(tmp_path / "fixed")
+    with pytest.raises(ValueError, match="expected ids below 3, got 7"):
+        NGram.load(tmp_path / "fixed").fit([0, 1, 7])
+    # Folders of earlier versions do not say.
+    config = json.loads((tmp_path / "inferred" / "config.json").read_text())
+    del config["inferred"], config["discount_fallback"]
+    (tmp_path / "inferred" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "inferred" / "MANIFEST.json").unlink()
+    assert NGram.load(tmp_path / "inferred").fit([0, 1, 2]).discounts == [(0.5, 1.0, 1.5)] * 2
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_a_folder_in_no_folder(tmp_path):
+    model = NGram(1).fit("a b\n")
+    with pytest.raises(FileNotFoundError, match=r"none: no such folder$"):
+        model.save(tmp_path / "none" / "model")

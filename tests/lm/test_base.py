@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lamina import text
 from lamina.lm import LanguageModel, evaluate
 
 
@@ -154,3 +155,94 @@ def test_bad_options_are_named():
         model.generate(temperature=-1)
     with pytest.raises(ValueError, match="max_new_tokens"):
         model.generate(max_new_tokens=-1)
+
+
+class Raw(Bytes):
+    """Bytes; how many tokens were decoded is counted."""
+
+    decoded = 0
+
+    def decode(self, ids):
+        self.decoded += len(ids)
+        return super().decode(ids)
+
+
+def answer(encoded):
+    """Says these ids after an empty prompt."""
+    model = Scripted(Raw(), "", "")
+    model.answer = encoded
+    return model
+
+
+def test_what_is_held_back_is_bounded():
+    encoded = np.array([0xFF] * 400)
+    model, heard = answer(encoded), []
+    written = model.generate(max_new_tokens=400, do_sample=False, stream=heard.append)
+    assert written == "".join(heard) == "\ufffd" * 400
+    assert len(heard) > 10
+    assert model.tokenizer.decoded < 400 * 150
+
+
+def test_tokens_without_text_are_not_decoded_again_and_again():
+    class Silent(Raw):
+        def decode(self, ids):
+            return super().decode(ids).replace("\0", "")
+
+    model = Scripted(Silent(), "", "\0" * 400 + "a")
+    assert model.generate(max_new_tokens=401, do_sample=False) == "a"
+    assert model.tokenizer.decoded < 400 * 150
+
+
+@pytest.mark.parametrize("junk", range(12, 24))
+def test_a_character_after_broken_bytes_is_whole(junk):
+    encoded = np.array([0xFF] * junk + list("語𝄞é".encode()))
+    heard = []
+    written = answer(encoded).generate(
+        max_new_tokens=len(encoded), do_sample=False, stream=heard.append
+    )
+    assert written == "".join(heard) == "\ufffd" * junk + "語𝄞é"
+
+
+def test_a_space_at_the_end_of_a_prompt_is_not_doubled():
+    tokenizer = text.WordTokenizer.train("a b\nc")
+    for prompt, written in [("a ", "a b\nc"), ("a", "a b\nc"), ("a \n", "a \nb\nc")]:
+        model = Scripted(tokenizer, prompt, "b\nc")
+        heard = []
+        options = {"max_new_tokens": 3, "do_sample": False, "stream": heard.append}
+        assert model.generate(prompt, **options) == written
+        assert prompt + "".join(heard) == written
+    # Characters have a space among them, which is written if it is chosen.
+    characters = text.CharTokenizer.train("a b")
+    for prompt in ("a ", "a\t"):
+        model = Scripted(characters, prompt, " b")
+        assert model.generate(prompt, max_new_tokens=2, do_sample=False) == f"{prompt} b"
+
+
+def test_options_are_those_of_ids():
+    model = Unigram(Characters("abcdefgh"), [0.5, 0.2, 0.1, 0.1, 0.05, 0.05, 0, 0])
+    seeded = model.generate("a", seed=3)
+    assert model.generate("a", rng=np.random.default_rng(3)) == seeded
+    with pytest.raises(ValueError, match="seed: expected either seed or rng, got both"):
+        model.generate("a", seed=3, rng=np.random.default_rng(3))
+    assert set(model.generate("a", seed=1, min_p=0.3)) == {"a", "b"}
+    with pytest.raises(ValueError, match="min_p"):
+        model.generate("a", min_p=2)
+    # Log-probabilities are below zero, so that a penalty makes each token follow only once.
+    assert sorted(model.generate(max_new_tokens=6, repetition_penalty=50.0, top_k=1)) == list(
+        "abcdef"
+    )
+    ended = model.generate("a", seed=3, eos_token_id=1)
+    assert ended == seeded[: seeded.index("b")]
+    heard = []
+    model.generate("a", seed=3, on_token=heard.append)
+    assert "a" + model.tokenizer.decode(np.concatenate(heard)) == seeded
+
+
+def test_the_wrong_kind_of_text_is_named():
+    model = Unigram(Characters("ab"))
+    for wrong in (np.array([0, 1]), [0], None):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"generate: prompt: expected str, got {kind}"):
+            model.generate(wrong)
+        with pytest.raises(TypeError, match=f"evaluate: text: expected str, got {kind}"):
+            evaluate(model, wrong)

@@ -125,3 +125,32 @@ def test_vocabularies_must_agree(rng):
 def test_the_start_must_be_an_id(rng, start):
     with pytest.raises(ValueError, match="NeuralLM: start: expected an id from 0 to 6, got"):
         NeuralLM(gpt(rng), Characters("\nabcdef"), start=start)
+
+
+@pytest.mark.parametrize("make", [gpt, recurrent])
+def test_generation_leaves_training_once(rng, make, monkeypatch):
+    model = NeuralLM(make(rng), Characters("\nabcdef"))
+    model.model.train()
+    switches, train = [], type(model.model).train
+
+    def count(module, mode=True):
+        if module is model.model:
+            switches.append(mode)
+        return train(module, mode)
+
+    monkeypatch.setattr(type(model.model), "train", count)
+    model.generate("ab", max_new_tokens=9, seed=1)
+    assert switches.count(True) == 1
+    assert len(switches) <= 2
+    assert model.model.training
+
+
+@pytest.mark.parametrize("make", [gpt, recurrent])
+def test_networks_take_a_seed(rng, make):
+    network = make(rng)
+    expected = network.generate([1, 2], max_new_tokens=9, rng=np.random.default_rng(4))
+    np.testing.assert_array_equal(network.generate([1, 2], max_new_tokens=9, seed=4), expected)
+    with pytest.raises(TypeError, match=r"generate\(\) missing 1 required .* 'ids'"):
+        network.generate(seed=1)
+    with pytest.raises(TypeError, match=r"generate\(\) got an unexpected keyword argument 'sead'"):
+        network.generate([1, 2], sead=1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lamina import _kernels, num_threads, set_num_threads
 from lamina.lm import NGram, evaluate
+from lamina.text import WordTokenizer
 
 GOLDEN = Path(os.environ.get("LAMINA_GOLDEN", "tests/golden")) / "kenlm"
 SMALL = "the cat sat on the mat\nthe dog sat on the cat\n\na cat and a dog\nthe end\n"
@@ -399,7 +400,7 @@ def test_empty_corpora_and_bad_arguments():
             NGram(order)
     with pytest.raises(TypeError, match="order: expected an integer, got float"):
         NGram(2.0)
-    with pytest.raises(ValueError, match="vocab_size: expected at least 1"):
+    with pytest.raises(ValueError, match="vocab_size: expected 1 to 16777216, got 0"):
         NGram(2, vocab_size=0)
     with pytest.raises(ValueError, match="give only one of them"):
         NGram(2, tokenizer=Letters(), vocab_size=27)
@@ -409,7 +410,7 @@ def test_empty_corpora_and_bad_arguments():
         NGram(2).fit("a\nb <s>\n")
     with pytest.raises(ValueError, match="expected ids below 3, got 3"):
         NGram(2, vocab_size=3).fit([1, 3])
-    with pytest.raises(ValueError, match="expected 0 to 4294967291, got -1 to 3"):
+    with pytest.raises(ValueError, match="expected 0 to 16777215, got -1 to 3"):
         NGram(2, vocab_size=9).fit([-1, 3])
     with pytest.raises(ValueError, match="expected integers"):
         NGram(2, vocab_size=9).fit([[0.5]])
@@ -422,6 +423,89 @@ def test_empty_corpora_and_bad_arguments():
         model.log_probs([3, 1])
     with pytest.raises(ValueError, match="expected at least one token"):
         NGram(1, vocab_size=2).fit([0, 1, 1, 1, 0]).perplexity("")
+
+
+def test_more_ids_than_there_is_room_for_are_refused():
+    huge = 4_000_000_000
+    message = "NGram: ids: expected 0 to 16777215, got 1 to 4000000000"
+    for data in (np.array([1, 2, huge]), [1, 2, huge], [[1, 2], [1, huge]]):
+        with pytest.raises(ValueError, match=message):
+            NGram(2).fit(data)
+    for size in (huge, 2**24 + 1):
+        message = f"vocab_size: expected 1 to 16777216, got {size}"
+        with pytest.raises(ValueError, match=message):
+            NGram(2, vocab_size=size)
+        with pytest.raises(ValueError, match=message):
+            NGram.load_arpa("none.arpa", vocab_size=size)
+    with pytest.raises(ValueError, match=r"\[ngram\] vocab_size: expected at most 16777216, got"):
+        _kernels.ngram_estimate_ids(np.array([1, 3], np.uint32), huge, 2, True, None)
+    with pytest.raises(ValueError, match=r"text: expected ids from 0 to 16777215, .* '16777216'"):
+        NGram(2, vocab_size=2**24).tokenizer.encode("1 16777216")
+    large = Letters()
+    large.vocab_size = 2**25
+    with pytest.raises(ValueError, match="vocab_size: expected 1 to 16777216, got 33554432"):
+        NGram(2, tokenizer=large)
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_words_of_ids_are_not_stored():
+    model = NGram(2).fit(np.array([1, 2, 1_000_000]))
+    assert model.vocab_size == 1_000_001
+    assert [id in model for id in (0, 1, 2, 3, 999_999, 1_000_000, 1_000_001, -1)] == [
+        *(False, True, True, False, False, True, False, False)
+    ]
+    assert "1000000" in model
+    assert model.oov_mass("1 5 7 1000000") == 0.5
+    assert abs(np.exp(model.next_log_probs([1])).sum() - 1) < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_the_unknown_token_is_out_of_the_vocabulary():
+    tokenizer = WordTokenizer.train(SMALL, 5)
+    model = NGram(2, tokenizer=tokenizer).fit(SMALL)
+    assert tokenizer.token_to_id("<unk>") == 0
+    assert 0 not in model
+    assert "cat" in model
+    assert "zebra" not in model
+    assert model.oov_mass("the zebra\n") == pytest.approx(1 / 3)
+    assert [score.oov for score in model.full_scores("the zebra")] == [False, True]
+    assert evaluate(model, "zebra the").oov_mass == 0.5
+    every = NGram(2, tokenizer=WordTokenizer.train("a b")).fit("a b a b a")
+    assert every.oov_mass("a b") == 0
+    assert every.oov_mass("a z") == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_unclear_data_is_named():
+    assert NGram(np.int64(3)).fit("a b\n").order == 3
+    with pytest.raises(TypeError, match="order: expected an integer, got bool"):
+        NGram(True)
+    with pytest.raises(TypeError, match="vocab_size: expected an integer, got float"):
+        NGram(2, vocab_size=2.5)
+    with pytest.raises(TypeError, match="NGram: data: expected texts after the first, got list"):
+        NGram(2).fit(["a", [1, 2]])
+    ids = NGram(2, vocab_size=9).fit([1, 2, 1])
+    message = "NGram: text: expected ids from 0 to 8, in decimal and apart by white space, got "
+    for text, word in [("1 é", "'é'"), ("-1", "'-1'"), ("9", "'9'"), ("٣", "'٣'")]:
+        with pytest.raises(ValueError, match=message + word):
+            ids.generate(text)
+    with pytest.raises(ValueError, match=message + "'a'"):
+        NGram(2, vocab_size=9).fit(["a"])
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_empty_lines_come_back():
+    model = NGram(2).fit("a b\nb\n\na\n")
+    for text in ["a\n\nb", "a\n", "\na", "\n\n\n", "a b\n\n\nb a\nb", ""]:
+        assert model.tokenizer.decode(model.tokenizer.encode(text)) == text
+
+
+def test_words_go_on_after_a_space_or_a_line_break(golden):
+    model = golden[3, True]
+    options = {"max_new_tokens": 5, "seed": 3}
+    after = model.generate("before we", **options).removeprefix("before we ")
+    assert model.generate("before we ", **options) == f"before we {after}"
+    assert not model.generate("before we\n", **options).removeprefix("before we\n").startswith(" ")
 
 
 def test_the_number_of_threads_changes_nothing(golden):

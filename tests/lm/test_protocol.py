@@ -1,5 +1,7 @@
 """The same demands on every family of language models."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,35 @@ def gpt(size, rng):
 def gru(size, rng):
     sizes = {"cell": "gru", "dim": 16, "hidden": 16, "num_layers": 1}
     return models.RecurrentLM(models.RecurrentConfig(vocab_size=size, **sizes), rng=rng)
+
+
+def surrounded():
+    """A tokenizer that puts ``[CLS]`` before a text and ``[SEP]`` after it, as BERT's does."""
+    words = ["[UNK]", "[CLS]", "[SEP]", *sorted(set(TRAIN.split()))]
+    pieces = [{"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]")]
+    around = [pieces[0], {"Sequence": {"id": "A", "type_id": 0}}, pieces[1]]
+    special = {n: {"id": n, "ids": [words.index(n)], "tokens": [n]} for n in ("[CLS]", "[SEP]")}
+    rules = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": around,
+            "pair": around,
+            "special_tokens": special,
+        },
+        "decoder": None,
+        "model": {
+            "type": "WordLevel",
+            "vocab": {word: id for id, word in enumerate(words)},
+            "unk_token": "[UNK]",
+        },
+    }
+    return text.Tokenizer.from_json(json.dumps(rules))
 
 
 FAMILIES = {
@@ -91,3 +122,21 @@ def test_save_and_load(model, tmp_path):
     assert type(again) is type(model)
     assert again.num_parameters == model.num_parameters
     np.testing.assert_allclose(again.log_probs(TEST), model.log_probs(TEST), rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["ngram", "gru"])
+def test_what_surrounds_a_text_is_left_out(family, rng):
+    tokenizer = surrounded()
+    assert tokenizer.encode("the cat")[[0, -1]].tolist() == [1, 2]
+    if family == "ngram":
+        model = lm.NGram(3, tokenizer=tokenizer).fit(TRAIN)
+    else:
+        model = lm.NeuralLM(gru(tokenizer.vocab_size, rng), tokenizer)
+        assert model.start == 1
+    model_ids = tokenizer.encode("the cat sat", add_special_tokens=False)
+    whole = model.log_probs("the cat sat")
+    np.testing.assert_array_equal(whole, model.log_probs(model_ids))
+    assert whole.shape == (3,)
+    after = model.next_log_probs("the cat")[model_ids[-1]]
+    np.testing.assert_allclose(after, whole[-1], rtol=1e-5)
+    assert model.oov_mass("the bird") == 0.5

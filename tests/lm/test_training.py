@@ -148,3 +148,67 @@ def test_only_matrices_decay(rng, tokenizer):
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.1, 0.0)
     assert {p.ndim for p in matrices["params"]} == {2}
     assert {p.ndim for p in vectors["params"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size: expected a positive number, got 0"),
+        ({"batch_size": 2.0}, TypeError, r"batch_size: expected an integer, got 2\.0"),
+        ({"steps": -3}, ValueError, "steps: expected a positive number, got -3"),
+        ({"steps": 1.5}, TypeError, r"steps: expected an integer, got 1\.5"),
+        ({"steps": True}, TypeError, "steps: expected an integer, got True"),
+        ({"epochs": 0}, ValueError, "epochs: expected a positive number, got 0"),
+        ({"seconds": 0}, ValueError, "seconds: expected a positive number, got 0"),
+        ({"seconds": float("nan")}, ValueError, "seconds: expected a positive number, got nan"),
+        ({"context": 0}, ValueError, "context: expected a positive number, got 0"),
+        ({"context": -1}, ValueError, "context: expected a positive number, got -1"),
+        ({"eval_every": 0}, ValueError, "eval_every: expected a positive number, got 0"),
+        ({"warmup": -1}, ValueError, "warmup: expected at least 0, got -1"),
+        ({"lr": 0.0}, ValueError, r"lr: expected a positive number, got 0\.0"),
+        ({"lr": -1e-3}, ValueError, r"lr: expected a positive number, got -0\.001"),
+        ({"min_lr": -1e-3}, ValueError, r"min_lr: expected 0 to lr \(0\.001\), got -0\.001"),
+        ({"min_lr": 1e-2}, ValueError, r"min_lr: expected 0 to lr \(0\.001\), got 0\.01"),
+    ],
+)
+def test_bad_numbers_are_named(rng, tokenizer, options, error, message):
+    with pytest.raises(error, match=f"NeuralLM: {message}"):
+        NeuralLM(lstm(tokenizer, rng), tokenizer).fit(VERSE, **options)
+
+
+def test_numbers_of_numpy_are_numbers(rng, tokenizer):
+    model = NeuralLM(gpt(tokenizer, rng), tokenizer)
+    model.fit(VERSE, steps=np.int64(2), batch_size=np.int32(2), min_lr=0, warmup=0)
+    assert model.history["steps"][-1] == 2
+
+
+def test_a_tokenizer_of_the_caller_is_for_the_caller_to_keep(rng, tokenizer, tmp_path):
+    class Own:
+        vocab_size = tokenizer.vocab_size
+
+        def encode(self, text):
+            return tokenizer.encode(text)
+
+        def decode(self, ids):
+            return tokenizer.decode(ids)
+
+    model = NeuralLM(gpt(tokenizer, rng), Own())
+    model.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "tokenizer.json").exists()
+    for read in (NeuralLM.load, lm.load):
+        again = read(tmp_path / "model", tokenizer=Own())
+        np.testing.assert_array_equal(again.log_probs("the cat"), model.log_probs("the cat"))
+        with pytest.raises(FileNotFoundError, match=r"holds no tokenizer\.json"):
+            read(tmp_path / "model")
+
+
+@pytest.mark.filterwarnings("ignore:NGram")
+def test_folders_of_something_else_are_named(tmp_path):
+    lm.NGram(1).fit("a b\n").save(tmp_path / "words")
+    with pytest.raises(ValueError, match=r"config\.json: is that of an NGram"):
+        NeuralLM.load(tmp_path / "words")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty: holds no config\.json"):
+        lm.load(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="none: no such folder"):
+        NeuralLM.load(tmp_path / "none")

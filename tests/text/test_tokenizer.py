@@ -232,3 +232,13 @@ def test_a_panic_of_the_crate_is_an_error(capfd):
     with pytest.raises(ValueError, match=r"encode: .*chunk size must be non-zero"):
         tokenizer.encode("to be")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("wrong", [b"ab", None, 7])
+def test_characters_are_those_of_a_str(wrong):
+    tokenizer = CharTokenizer.train("ab")
+    message = f"text: expected str, got {type(wrong).__name__}"
+    with pytest.raises(TypeError, match=message):
+        tokenizer.encode(wrong)
+    with pytest.raises(TypeError, match=message):
+        tokenizer.encode_batch(["a", wrong])

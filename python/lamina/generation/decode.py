@@ -1,5 +1,6 @@
 """Decoding: prolonging token ids by any function that scores the next token."""
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypedDict, Unpack
 
@@ -10,6 +11,9 @@ from lamina.generation.sampling import Sampler
 from lamina.random import generator
 
 Array = npt.NDArray[Any]
+
+# Tokens that there is room for at first; the room doubles as they come.
+_ROOM = 256
 
 NextScores = Callable[[Array], Array]
 """Maps ids ``[N, L]`` to logits or log-probabilities ``[N, V]`` of the token that follows."""
@@ -57,6 +61,7 @@ class Options(TypedDict, total=False):
     eos_token_id: int | None
     pad_token_id: int | None
     rng: np.random.Generator | None
+    seed: int | None
 
 
 def stream(
@@ -73,6 +78,7 @@ def stream(
     eos_token_id: int | None = None,
     pad_token_id: int | None = None,
     rng: np.random.Generator | None = None,
+    seed: int | None = None,
 ) -> Iterator[Array]:
     """The tokens after ``ids``, one array ``[N]`` at a time, as they are chosen.
 
@@ -91,11 +97,13 @@ def stream(
         eos_token_id: the token that ends a row; all rows ended, generation stops.
         pad_token_id: what follows in an ended row while others go on; ``eos_token_id`` if not
             given.
-        rng: source of the draws.
+        rng: source of the draws; without it, and without ``seed``, the library's generator.
+        seed: makes the draws repeat, in place of ``rng``.
 
     Raises:
         ValueError: an option out of range, prompts of differing lengths, or scores without a
             finite maximum.
+        TypeError: ids or numbers that must be integers are not.
     """
     sampler = Sampler(
         do_sample=do_sample,
@@ -105,12 +113,19 @@ def stream(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
     )
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens: expected at least 0, got {max_new_tokens}")
+    try:
+        most = operator.index(max_new_tokens)
+    except TypeError:
+        raise TypeError(f"max_new_tokens: expected an integer, got {max_new_tokens!r}") from None
+    if most < 0:
+        raise ValueError(f"max_new_tokens: expected at least 0, got {most}")
+    if seed is not None and rng is not None:
+        raise ValueError("seed: expected either seed or rng, got both")
+    source = generator(rng) if seed is None else np.random.default_rng(seed)
     prompts = _prompts(ids)
     pad = eos_token_id if pad_token_id is None else pad_token_id
     # A function around the loop, so that bad arguments are reported at the call.
-    return _loop(next_scores, prompts, sampler, max_new_tokens, eos_token_id, pad, generator(rng))
+    return _loop(next_scores, prompts, sampler, most, eos_token_id, pad, source)
 
 
 def _loop(
@@ -123,10 +138,12 @@ def _loop(
     rng: np.random.Generator,
 ) -> Iterator[Array]:
     count, length = prompts.shape
-    ids = np.empty((count, length + max_new_tokens), np.int64)
+    ids = np.empty((count, length + min(max_new_tokens, _ROOM)), np.int64)
     ids[:, :length] = prompts
     ended = np.zeros(count, bool)
     for end in range(length, length + max_new_tokens):
+        if end == ids.shape[1]:
+            ids = np.concatenate([ids, np.empty_like(ids)], axis=1)
         scores = next_scores(ids[:, :end])
         if scores.ndim != 2 or len(scores) != count or scores.shape[1] < 1:
             raise ValueError(f"next_scores: expected shape [{count}, V], got {scores.shape}")
@@ -158,6 +175,8 @@ def generate(
     Returns:
         The prompts with the new tokens, int64 ``[N, L']``, or ``[L']`` for a single prompt.
     """
+    for name in options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"generate() got an unexpected keyword argument {name!r}")
     prompts = _prompts(ids)
     single = np.ndim(ids) == 1
     columns = []

@@ -3,6 +3,7 @@
 Each filter returns new scores in which the tokens it rules out are ``-inf``.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,15 @@ def apply_top_p(scores: Array, top_p: float) -> Array:
     _check_share("top_p", top_p)
     if top_p == 1:
         return scores
-    order = np.argsort(-scores, axis=-1, kind="stable")
-    probs = np.take_along_axis(_probabilities(scores), order, axis=-1)
+    probs = _probabilities(scores)
+    # All tokens this unlikely together are less than what may be left out: no need to sort them.
+    likely = probs > (1 - top_p) / (2 * scores.shape[-1])
+    columns = np.flatnonzero(likely.reshape(-1, scores.shape[-1]).any(axis=0))
+    order = np.argsort(-scores[..., columns], axis=-1, kind="stable")
+    probs = np.take_along_axis(probs[..., columns], order, axis=-1)
     before = probs.cumsum(axis=-1) - probs
-    kept = np.empty(scores.shape, bool)
-    np.put_along_axis(kept, order, before < top_p, axis=-1)
+    kept = np.zeros(scores.shape, bool)
+    np.put_along_axis(kept, columns[order], before < top_p, axis=-1)
     return np.where(kept, scores, -np.inf)
 
 
@@ -87,11 +92,13 @@ def greedy(scores: Array) -> Array:
 
 def sample(scores: Array, rng: np.random.Generator) -> Array:
     """One token for each row ``[N]``, drawn from ``softmax(scores)``."""
-    cumulated = _probabilities(scores).cumsum(axis=-1)
+    # Filters leave few tokens, and the others have no part in the sums.
+    columns = np.flatnonzero((scores > -np.inf).any(axis=0))
+    cumulated = _probabilities(scores[:, columns]).cumsum(axis=-1)
     total = cumulated[:, -1:]
     # Stays below the total, so that rounding never picks a token of probability zero.
     draw = np.minimum(rng.random((len(scores), 1)) * total, np.nextafter(total, 0))
-    return np.asarray((cumulated <= draw).sum(axis=-1), dtype=np.int64)
+    return columns[(cumulated <= draw).sum(axis=-1)].astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +155,10 @@ class Sampler:
             scores = apply_repetition_penalty(scores, ids, self.repetition_penalty)
         if not self.do_sample or self.temperature == 0:
             return greedy(scores)
-        scores = apply_temperature(scores, self.temperature)
+        # The best at zero stays finite even where a tiny temperature makes the others infinite.
+        with np.errstate(over="ignore"):
+            relative = scores - scores.max(axis=-1, keepdims=True)
+            scores = apply_temperature(relative, self.temperature)
         if self.top_k is not None:
             scores = apply_top_k(scores, self.top_k)
         if self.top_p is not None:
@@ -164,6 +174,10 @@ def _probabilities(scores: Array) -> Array:
 
 
 def _check_top_k(top_k: int) -> None:
+    try:
+        operator.index(top_k)
+    except TypeError:
+        raise TypeError(f"top_k: expected an integer, got {top_k!r}") from None
     if top_k < 1:
         raise ValueError(f"top_k: expected at least 1, got {top_k}")
 

@@ -3,21 +3,29 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lamina import generation
+from lamina import text as texts
 
 Array = npt.NDArray[Any]
 Ids = npt.ArrayLike
+
+# Tokens of a text that are held back at most; a character has up to four bytes.
+_HELD_BACK = 16
+_CHARACTER = 4
 
 
 class Tokenizer(Protocol):
     """What a language model needs of the tokenizers in :mod:`lamina.text`.
 
-    One that also has ``token_to_id`` is asked for the unknown token and the end of a text.
+    One that also has ``token_to_id`` is asked for the unknown token and the end of a text. What
+    those of :mod:`lamina.text` put around a text, as ``[CLS]``, is left out: a model may be given
+    a part of one.
     """
 
     @property
@@ -102,11 +110,19 @@ class LanguageModel(ABC):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
         do_sample: bool = True,
+        eos_token_id: int | None = None,
         seed: int | None = None,
+        rng: np.random.Generator | None = None,
         stream: Callable[[str], object] | None = None,
+        on_token: Callable[[Array], object] | None = None,
     ) -> str:
         """Continue ``prompt`` until the text ends or has ``max_new_tokens`` new tokens.
+
+        Where tokens are words, as of an :class:`NGram` without a tokenizer, the end is that of the
+        line: one line is written at most.
 
         Args:
             prompt: the beginning of the text.
@@ -115,15 +131,25 @@ class LanguageModel(ABC):
                 token each time.
             top_k: choose among this many best tokens.
             top_p: choose among the best tokens with this much probability together.
+            min_p: choose among tokens with this share of the best one's probability.
+            repetition_penalty: above 1 discourages tokens that occurred.
             do_sample: draw at random rather than take the best.
-            seed: makes the draws repeat; without it they come from the library's generator.
+            eos_token_id: the token that ends the text; by default that of the model.
+            seed: makes the draws repeat; without it they come from ``rng``.
+            rng: source of the draws; by default the library's generator.
             stream: called with each piece of new text as soon as it is complete.
+            on_token: called with each new token ``[1]``, as in :func:`lamina.generation.generate`.
 
         Returns:
             ``prompt`` and its continuation.
         """
+        if not isinstance(prompt, str):
+            raise TypeError(f"generate: prompt: expected str, got {type(prompt).__name__}")
+        eos = self.eos_token_id if eos_token_id is None else eos_token_id
         ids = self._ids(prompt)
-        text = _Pieces(self.tokenizer, ids)
+        # Word tokens drop the space at the end of a prompt and put one before the next word.
+        spaced = prompt[-1:].isspace() and np.array_equal(ids, self._ids(prompt[:-1]))
+        text = _Pieces(self.tokenizer, ids, spaced)
         pieces = []
         tokens = generation.stream(
             self._next_scores(),
@@ -133,14 +159,20 @@ class LanguageModel(ABC):
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            eos_token_id=self.eos_token_id,
-            rng=None if seed is None else np.random.default_rng(seed),
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            eos_token_id=eos,
+            seed=seed,
+            rng=rng,
         )
-        for (token,) in tokens:
-            if token != self.eos_token_id:
-                pieces.append(text.add(int(token)))
-                if stream is not None and pieces[-1]:
-                    stream(pieces[-1])
+        with self._evaluating():
+            for chosen in tokens:
+                if chosen[0] != eos:
+                    pieces.append(text.add(int(chosen[0])))
+                    if stream is not None and pieces[-1]:
+                        stream(pieces[-1])
+                if on_token is not None:
+                    on_token(chosen)
         pieces.append(text.rest())
         if stream is not None and pieces[-1]:
             stream(pieces[-1])
@@ -148,16 +180,20 @@ class LanguageModel(ABC):
 
     def oov_mass(self, text: str) -> float:
         """Share of the tokens of ``text`` that are unknown."""
-        ids = self.tokenizer.encode(text)
+        ids = encode(self.tokenizer, text)
         return float(np.mean(ids == self.unk_token_id)) if len(ids) else 0.0
 
     def _next_scores(self) -> generation.NextScores:
         """The next-token function that :meth:`generate` decodes from."""
         return lambda ids: self.next_log_probs(ids[0])[None]
 
+    def _evaluating(self) -> AbstractContextManager[None]:
+        """The state in which the model predicts; entered once around many predictions."""
+        return nullcontext()
+
     def _ids(self, text: str | Ids) -> Array:
         """Ids ``[L]`` of a text, or those given, checked."""
-        ids = np.asarray(self.tokenizer.encode(text) if isinstance(text, str) else text)
+        ids = np.asarray(encode(self.tokenizer, text) if isinstance(text, str) else text)
         if ids.size == 0:
             return np.zeros(0, np.int64)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
@@ -174,6 +210,13 @@ class LanguageModel(ABC):
         return ids.astype(np.int64)
 
 
+def encode(tokenizer: Tokenizer, text: str) -> Array:
+    """Ids of ``text`` alone, without what the tokenizer puts around a text."""
+    if isinstance(tokenizer, texts.Tokenizer):
+        return tokenizer.encode(text, add_special_tokens=False)
+    return tokenizer.encode(text)
+
+
 def find_token(tokenizer: Tokenizer, *names: str) -> int | None:
     """Id of the first of the names that is a token, if there is one."""
     token_to_id = getattr(tokenizer, "token_to_id", lambda _: None)
@@ -184,26 +227,44 @@ def find_token(tokenizer: Tokenizer, *names: str) -> int | None:
 class _Pieces:
     """Text of tokens that come one at a time, held back while a character is incomplete."""
 
-    def __init__(self, tokenizer: Tokenizer, ids: Array) -> None:
+    def __init__(self, tokenizer: Tokenizer, ids: Array, spaced: bool) -> None:
         self._tokenizer = tokenizer
         # Tokenizers may write a token differently at the beginning: decode from one before it.
         self._ids = ids[-8:].tolist()
         self._start = 0
         self._done = len(self._ids)
+        self._spaced = spaced
 
     def add(self, token: int) -> str:
         """The text that ``token`` completes."""
         self._ids.append(token)
-        piece = self._new()
+        piece, end = self._new(), len(self._ids)
         if not piece or piece.endswith("\ufffd"):
-            return ""
-        self._start, self._done = self._done, len(self._ids)
-        return piece
+            if end - self._done < _HELD_BACK:
+                return ""
+            piece, end = self._certain(piece)
+        self._start, self._done = self._done, end
+        return self._joined(piece)
 
     def rest(self) -> str:
         """What was held back."""
-        return self._new()
+        return self._joined(self._new())
 
     def _new(self) -> str:
         before = self._tokenizer.decode(self._ids[self._start : self._done])
         return self._tokenizer.decode(self._ids[self._start :])[len(before) :]
+
+    def _certain(self, piece: str) -> tuple[str, int]:
+        """The part of a piece that no further token changes, and where its tokens end."""
+        for end in range(len(self._ids) - _CHARACTER + 1, self._done, -1):
+            after = self._tokenizer.decode(self._ids[end:])
+            before = self._tokenizer.decode(self._ids[self._done : end])
+            if before + after == self._tokenizer.decode(self._ids[self._done :]):
+                return piece[: len(piece) - len(after)], end
+        return piece, len(self._ids)
+
+    def _joined(self, piece: str) -> str:
+        if self._spaced and piece:
+            self._spaced = False
+            return piece.lstrip(" ")
+        return piece

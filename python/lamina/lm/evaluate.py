@@ -42,7 +42,10 @@ def evaluate(model: LanguageModel, text: str) -> Evaluation:
 
     Raises:
         ValueError: the text has no tokens.
+        TypeError: it is not a ``str``; of ids alone nobody knows how many bytes they stand for.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"evaluate: text: expected str, got {type(text).__name__}")
     start = time.perf_counter()
     log_probs = model.log_probs(text)
     seconds = time.perf_counter() - start

@@ -4,18 +4,25 @@ import os
 from pathlib import Path
 
 from lamina import files
-from lamina.lm.base import LanguageModel
+from lamina.lm.base import LanguageModel, Tokenizer
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
 
-def load(folder: str | os.PathLike[str]) -> LanguageModel:
+def load(folder: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> LanguageModel:
     """The model in a folder that ``save`` of any language model wrote.
+
+    Args:
+        folder: the folder.
+        tokenizer: that of the model, where it is not in the folder as ``tokenizer.json``.
 
     Raises:
         FormatError: a file is broken or of an unknown class.
         FileNotFoundError: there is no such folder or a file is missing in it.
     """
     path: Path = files.find_folder(folder)
-    kind = files.read_json(path / "config.json").get("class")
-    return NGram.load(path) if kind == "NGram" else NeuralLM.load(path)
+    config = path / "config.json"
+    if not config.is_file():
+        raise FileNotFoundError(f"{path}: holds no config.json, expected the folder of a model")
+    family = NGram if files.read_json(config).get("class") == "NGram" else NeuralLM
+    return family.load(path, tokenizer=tokenizer)

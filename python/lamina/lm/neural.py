@@ -8,8 +8,15 @@ from typing import Any, Self
 import numpy as np
 
 from lamina import files, generation, models, nn, ops, optim, text, train
-from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, find_token
-from lamina.lm.training import batches, cosine, decayed_matrices, next_token_loss
+from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode, find_token
+from lamina.lm.training import (
+    batches,
+    check_positive,
+    check_whole,
+    cosine,
+    decayed_matrices,
+    next_token_loss,
+)
 from lamina.random import manual_seed
 from lamina.tape import no_grad
 from lamina.tensor import Tensor
@@ -96,7 +103,22 @@ class NeuralLM(LanguageModel):
 
         Returns:
             The model; its ``history`` is the record.
+
+        Raises:
+            ValueError: a number is out of its range, or there are less than two tokens.
+            TypeError: a number that must be an integer is not.
         """
+        check_whole("batch_size", batch_size)
+        check_whole("warmup", warmup, least=0)
+        whole = {"steps": steps, "epochs": epochs, "context": context, "eval_every": eval_every}
+        for name, number in whole.items():
+            if number is not None:
+                check_whole(name, number)
+        check_positive("lr", lr)
+        if seconds is not None:
+            check_positive("seconds", seconds)
+        if min_lr is not None and not 0 <= min_lr <= lr:
+            raise ValueError(f"NeuralLM: min_lr: expected 0 to lr ({lr}), got {min_lr}")
         if seed is not None:
             manual_seed(seed)
         length = context or self.model.context or _RECURRENT_CONTEXT
@@ -136,18 +158,34 @@ class NeuralLM(LanguageModel):
         return self
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the network, the tokenizer and the start token as one folder, whole or not."""
+        """Write the network, the tokenizer and the start token as one folder, whole or not.
+
+        A tokenizer of :mod:`lamina.text` goes with it; another one is for the caller to keep.
+        """
+        tokenizer = self.tokenizer
         self.model.save_pretrained(
             folder,
-            tokenizer=self.tokenizer,
+            tokenizer=tokenizer if isinstance(tokenizer, text.Tokenizer) else None,
             generation_config={"bos_token_id": self.start, "eos_token_id": self.eos_token_id},
         )
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read a folder that :meth:`save` wrote."""
+    def load(cls, folder: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> Self:
+        """Read a folder that :meth:`save` wrote.
+
+        Args:
+            folder: the folder.
+            tokenizer: that of the model, where it is not in the folder as ``tokenizer.json``.
+
+        Raises:
+            ValueError: the folder holds another kind of model, or a broken one.
+        """
+        config = files.find_folder(folder) / nn.pretrained.CONFIG
+        if config.is_file() and files.read_json(config).get("class") == "NGram":
+            raise files.FormatError(config, "is that of an NGram, which NGram.load reads")
         model = models.from_pretrained(folder)
-        tokenizer = text.Tokenizer.from_pretrained(folder)
+        if tokenizer is None:
+            tokenizer = text.Tokenizer.from_pretrained(folder)
         options = files.read_json(files.find_folder(folder) / nn.pretrained.GENERATION)
         return cls(model, tokenizer, start=options.get("bos_token_id"))
 
@@ -266,7 +304,7 @@ class NeuralLM(LanguageModel):
 
 
 def _start(tokenizer: Tokenizer) -> int | None:
-    newline = tokenizer.encode("\n")
+    newline = encode(tokenizer, "\n")
     if len(newline) == 1 and newline[0] != find_token(tokenizer, "<unk>", "[UNK]"):
         return int(newline[0])
     return find_token(tokenizer, "<s>", "<|endoftext|>", "[CLS]")

@@ -13,13 +13,16 @@ import numpy as np
 
 from lamina import _kernels, files
 from lamina import text as texts
-from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer
+from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode
 
 PathLike = str | os.PathLike[str]
 
 _MAX_ORDER = 20
+# Ids take memory whether they occur or not.
+_MAX_SIZE = 2**24
 _UNKNOWN, _BEGIN, _END = 0, 1, 2
 _SPECIAL = 3
+_MAX_DIGITS = 20
 _DISCOUNT_FALLBACK = (0.5, 1.0, 1.5)
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
 
@@ -53,7 +56,8 @@ class NGram(LanguageModel):
     training text lacks are ``<unk>``; ids are those of :attr:`vocabulary`. With a tokenizer they
     are its ids: a text is one stream of them after ``<s>``, nothing marks its end, and ids that
     training never saw share the probability of ``<unk>``. ``vocab_size`` in place of a tokenizer,
-    or ids as training data, is the same for ids that stand for no text.
+    or ids as training data, is the same for ids that stand for no text. There are at most
+    16,777,216 ids (2**24), and each takes about fifty bytes, whether it occurs or not.
 
     Args:
         order: tokens in the longest n-grams, 1 to 20.
@@ -80,23 +84,26 @@ class NGram(LanguageModel):
         interpolate_unigrams: bool = True,
         discount_fallback: bool | Sequence[float] = True,
     ) -> None:
-        if isinstance(order, bool) or not isinstance(order, int):
+        if isinstance(order, bool) or not isinstance(order, int | np.integer):
             raise TypeError(f"NGram: order: expected an integer, got {type(order).__name__}")
         if not 1 <= order <= _MAX_ORDER:
             raise ValueError(f"NGram: order: expected 1 to {_MAX_ORDER}, got {order}")
         if tokenizer is not None and vocab_size is not None:
             raise ValueError("NGram: vocab_size: follows from the tokenizer, give only one of them")
-        if vocab_size is not None and not 1 <= vocab_size < 2**32 - _SPECIAL:
-            raise ValueError(f"NGram: vocab_size: expected at least 1, got {vocab_size}")
-        self.order = order
+        size = vocab_size if tokenizer is None else tokenizer.vocab_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer)):
+            raise TypeError(f"NGram: vocab_size: expected an integer, got {type(size).__name__}")
+        if size is not None and not 1 <= size <= _MAX_SIZE:
+            raise ValueError(f"NGram: vocab_size: expected 1 to {_MAX_SIZE}, got {size}")
+        self.order = int(order)
         self.interpolate_unigrams = interpolate_unigrams
         self.discounts: list[tuple[float, ...]] = []
         self._fallback = _fallback(discount_fallback)
         self._given = tokenizer
-        self._vocab_size = vocab_size if tokenizer is None else tokenizer.vocab_size
+        self._vocab_size = None if size is None else int(size)
         self._inferred = False
         self._fitted: _kernels.NGramModel | None = None
-        self._absent: frozenset[int] = frozenset()
+        self._absent: Array = np.zeros(0, np.int64)
         self._own: Tokenizer | None = None
 
     # Estimation.
@@ -111,6 +118,7 @@ class NGram(LanguageModel):
 
         Raises:
             ValueError: no tokens, ids out of range, or a text with the word ``<s>`` or ``</s>``.
+            TypeError: neither texts nor ids, or ids after a text where tokens are words.
 
         Warns:
             UserWarning: the discounts of an order are undefined; see ``discount_fallback``.
@@ -124,6 +132,9 @@ class NGram(LanguageModel):
         if words and (first is None or isinstance(first, str)):
             corpus = _kernels.NGramCorpus()
             for part in rest:
+                if not isinstance(part, str):
+                    kind = type(part).__name__
+                    raise TypeError(f"NGram: data: expected texts after the first, got {kind}")
                 corpus.add(part)
             model, discounts, undefined = _kernels.ngram_estimate(
                 corpus, self.order, self.interpolate_unigrams, fallback
@@ -158,7 +169,7 @@ class NGram(LanguageModel):
         pieces, largest = [], 0
         begin = np.array([_BEGIN], np.uint32)
         for part in parts:
-            ids = self._encode(part) if isinstance(part, str) else _checked(part)
+            ids = _checked(self._encode(part) if isinstance(part, str) else part, _MAX_SIZE)
             if ids.size:
                 largest = max(largest, int(ids.max()))
                 pieces += [begin, (ids + _SPECIAL).astype(np.uint32)]
@@ -167,15 +178,17 @@ class NGram(LanguageModel):
         return np.concatenate(pieces), largest
 
     def _encode(self, text: str) -> Array:
-        tokenizer = _Numbers(self._vocab_size or 2**31) if self._given is None else self._given
-        return _checked(tokenizer.encode(text))
+        if self._given is not None:
+            return encode(self._given, text)
+        return _Numbers(self._vocab_size or _MAX_SIZE).encode(text)
 
     def _set(self, model: _kernels.NGramModel) -> None:
         self._fitted = model
         self.order = model.order
         self._own = None
         shift = 0 if self._words else _SPECIAL
-        self._absent = frozenset(id - shift for id in model.absent() if id >= _SPECIAL)
+        absent = model.absent().astype(np.int64)
+        self._absent = absent[absent >= _SPECIAL] - shift
 
     @property
     def _model(self) -> _kernels.NGramModel:
@@ -248,22 +261,29 @@ class NGram(LanguageModel):
         """The kernel's ids of a text, or of ids."""
         if isinstance(text, str) and self._words:
             return self._model.encode(text, finish)
-        ids = self._encode(text) if isinstance(text, str) else _checked(text)
+        ids = _checked(self._encode(text) if isinstance(text, str) else text)
         size = self.vocab_size
         if ids.size and ids.max() >= size:
             raise ValueError(f"NGram: ids: expected 0 to {size - 1}, got {ids.max()}")
         return (ids if self._words else ids + _SPECIAL).astype(np.uint32)
 
     def oov_mass(self, text: str) -> float:
-        """Share of the tokens of ``text`` that training never saw."""
-        scores = list(self._oov(self._kernel_ids(text, finish=True)))
-        return sum(scores) / len(scores) if scores else 0.0
+        """Share of the tokens of ``text`` that are unknown, or that training never saw."""
+        unknown = self._unknown(self._kernel_ids(text, finish=True))
+        return float(unknown.mean()) if unknown.size else 0.0
 
-    def _oov(self, ids: Array) -> Iterator[bool]:
+    def _unknown(self, ids: Array) -> Array:
+        """Whether each of the kernel's ids is out of the vocabulary, bool ``[L]``."""
         if self._words:
-            yield from (ids == _UNKNOWN).tolist()
-        else:
-            yield from (id - _SPECIAL in self._absent for id in ids.tolist())
+            return ids == _UNKNOWN
+        ids = ids.astype(np.int64) - _SPECIAL
+        token = self.unk_token_id
+        return self._is_absent(ids) | (ids == (-1 if token is None else token))
+
+    def _is_absent(self, ids: Array) -> Array:
+        if not self._absent.size:
+            return np.zeros(ids.shape, bool)
+        return self._absent.take(self._absent.searchsorted(ids), mode="clip") == ids
 
     # KenLM's names, and its logarithms to base 10.
 
@@ -282,7 +302,8 @@ class NGram(LanguageModel):
     ) -> Iterator[TokenScore]:
         """The same for each token, the last of which is ``</s>`` where ``eos`` says so."""
         ids, log10, lengths = self._sentence(sentence, bos, eos)
-        for values in zip(log10.tolist(), lengths.tolist(), self._oov(ids), strict=True):
+        unknown = self._unknown(ids).tolist()
+        for values in zip(log10.tolist(), lengths.tolist(), unknown, strict=True):
             yield TokenScore(*values)
 
     def perplexity(self, sentence: str) -> float:
@@ -309,9 +330,9 @@ class NGram(LanguageModel):
             return all(int(id) in self for id in self._encode(token))
         if not isinstance(token, int | np.integer):
             return False
-        id = int(token)
-        known = 0 <= id < self.vocab_size and id not in self._absent
-        return known and not (self._words and id == _UNKNOWN)
+        if not 0 <= token < self.vocab_size or token == self.unk_token_id:
+            return False
+        return not self._is_absent(np.array([token])).any()
 
     @property
     def vocabulary(self) -> list[str]:
@@ -336,7 +357,8 @@ class NGram(LanguageModel):
 
         Args:
             path: compressed if it ends in ``.gz``. It appears when it is complete. Where tokens are
-                ids, the words in it are ids in decimal.
+                ids, the words in it are ids in decimal, and ``</s>``, which the format asks for
+                and no text of ids has, is given the probability zero, written as -99.
         """
         self._model.save_arpa(path)
 
@@ -350,6 +372,8 @@ class NGram(LanguageModel):
     ) -> Self:
         """Read an ARPA file of any toolkit, compressed or not.
 
+        ``<s>`` and ``</s>`` must be among its words unless these are ids; ``<unk>`` need not.
+
         Args:
             path: the file.
             tokenizer: that of the model, where the words in the file are its ids.
@@ -357,6 +381,7 @@ class NGram(LanguageModel):
 
         Raises:
             ValueError: the file is broken; the message says where and how.
+            OSError: the system refused, as with ``FileNotFoundError``.
         """
         new = cls(1, tokenizer=tokenizer, vocab_size=vocab_size)
         new._set(_kernels.NGramModel.load_arpa(path, new._vocab_size))
@@ -371,9 +396,11 @@ class NGram(LanguageModel):
             "class": "NGram",
             "order": self.order,
             "vocab_size": self._vocab_size,
+            "inferred": self._inferred,
             "tokenizer": self._given is not None,
             "interpolate_unigrams": self.interpolate_unigrams,
             "discounts": self.discounts,
+            "discount_fallback": self._fallback,
         }
         contents: dict[str, files.Content] = {
             _CONFIG: json.dumps(config, indent=2) + "\n",
@@ -403,6 +430,10 @@ class NGram(LanguageModel):
         new = cls.load_arpa(source / _ARPA, tokenizer=tokenizer, vocab_size=size)
         new.interpolate_unigrams = config["interpolate_unigrams"]
         new.discounts = [tuple(three) for three in config["discounts"]]
+        # Folders of earlier versions lack these two.
+        new._inferred = config.get("inferred", False)
+        fallback = config.get("discount_fallback", _DISCOUNT_FALLBACK)
+        new._fallback = None if fallback is None else _fallback(fallback)
         return new
 
 
@@ -427,7 +458,7 @@ class _Words:
         if self._vocabulary is None:
             self._vocabulary = self._model.vocabulary()
         words = ["\n" if id == _END else self._vocabulary[id] for id in _checked(ids).tolist()]
-        return " ".join(words).replace(" \n ", "\n").replace(" \n", "\n")
+        return " ".join(words).replace(" \n", "\n").replace("\n ", "\n")
 
 
 class _Numbers:
@@ -437,11 +468,22 @@ class _Numbers:
         self.vocab_size = vocab_size
 
     def encode(self, text: str) -> Array:
-        return np.array([int(number) for number in text.split()], np.int64)
+        ids = []
+        for number in text.split():
+            id = self.token_to_id(number)
+            if id is None:
+                raise ValueError(
+                    f"NGram: text: expected ids from 0 to {self.vocab_size - 1}, in decimal and "
+                    f"apart by white space, got {number[:40]!r}"
+                )
+            ids.append(id)
+        return np.array(ids, np.int64)
 
     def token_to_id(self, token: str) -> int | None:
-        known = token.isdecimal() and int(token) < self.vocab_size
-        return int(token) if known else None
+        # The length keeps a text of many digits from becoming a number of as many.
+        if not token.isascii() or not token.isdecimal() or len(token) > _MAX_DIGITS:
+            return None
+        return int(token) if int(token) < self.vocab_size else None
 
     def decode(self, ids: Ids) -> str:
         return " ".join(map(str, _checked(ids).tolist()))
@@ -477,7 +519,7 @@ def _parts(data: Any) -> Iterator[Any]:
     return rest
 
 
-def _checked(ids: Ids) -> Array:
+def _checked(ids: Ids, size: int = 2**32 - 1 - _SPECIAL) -> Array:
     array = np.asarray(ids)
     if array.size == 0:
         return np.zeros(0, np.int64)
@@ -485,9 +527,9 @@ def _checked(ids: Ids) -> Array:
         raise ValueError(
             f"NGram: ids: expected integers [L], got {array.dtype} of shape {list(array.shape)}"
         )
-    if array.min() < 0 or array.max() >= 2**32 - 1 - _SPECIAL:
+    if array.min() < 0 or array.max() >= size:
         raise ValueError(
-            f"NGram: ids: expected 0 to {2**32 - 5}, got {array.min()} to {array.max()}"
+            f"NGram: ids: expected 0 to {size - 1}, got {array.min()} to {array.max()}"
         )
     return array.astype(np.int64)
 
@@ -501,6 +543,8 @@ def _config(path: Path) -> dict[str, Any]:
         not isinstance(config.get("tokenizer"), bool)
         or not isinstance(config.get("interpolate_unigrams"), bool)
         or not (size is None or isinstance(size, int))
+        or not isinstance(config.get("inferred", False), bool)
+        or not isinstance(config.get("discount_fallback") or [], list)
         or not isinstance(discounts, list)
         or not all(isinstance(three, list) for three in discounts)
     ):

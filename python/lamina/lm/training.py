@@ -1,6 +1,7 @@
 """What training a neural language model needs beside the loop: batches, loss and rate."""
 
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,6 +10,25 @@ from lamina import nn, ops
 from lamina.data import DataLoader, SequenceDataset
 from lamina.models.recurrent import Carry
 from lamina.tensor import Array, Tensor
+
+
+def check_whole(name: str, number: int, least: int = 1) -> None:
+    """Refuse what is not an integer of at least ``least``."""
+    try:
+        if isinstance(number, bool):
+            raise TypeError
+        operator.index(number)
+    except TypeError:
+        raise TypeError(f"NeuralLM: {name}: expected an integer, got {number!r}") from None
+    if number < least:
+        expected = "a positive number" if least == 1 else f"at least {least}"
+        raise ValueError(f"NeuralLM: {name}: expected {expected}, got {number}")
+
+
+def check_positive(name: str, number: float) -> None:
+    """Refuse what is not a finite number above zero."""
+    if not 0 < number < math.inf:
+        raise ValueError(f"NeuralLM: {name}: expected a positive number, got {number}")
 
 
 class Streams:

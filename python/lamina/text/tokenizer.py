@@ -178,6 +178,8 @@ class CharTokenizer(Tokenizer):
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Ids:
         """Ids ``[L]``, one for each character; ``add_special_tokens`` has nothing to add."""
         del add_special_tokens
+        if not isinstance(text, str):
+            raise TypeError(f"encode: text: expected str, got {type(text).__name__}")
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         return self._to_id[points]
 

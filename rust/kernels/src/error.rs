@@ -1,7 +1,8 @@
 //! The one error type of the kernels. Every message names the operation, the argument, what was
 //! expected and what was given.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, io};
 
 /// Result of a kernel.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -38,10 +39,19 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
-    /// The file system refused.
-    Io(String),
     /// The system refused this many bytes.
     Memory(usize),
+    /// The file system refused.
+    Io {
+        /// The file.
+        path: String,
+        /// The number of the error, where it came from the system.
+        code: Option<i32>,
+        /// What kind of error it is.
+        kind: io::ErrorKind,
+        /// The error in words.
+        reason: String,
+    },
     /// The caller asked to stop.
     Interrupted,
 }
@@ -50,6 +60,16 @@ impl Error {
     /// A value error: `message` says what was expected and what was given.
     pub fn value(op: &'static str, arg: &'static str, message: impl Into<String>) -> Self {
         Self::Value { op, arg, message: message.into() }
+    }
+
+    /// The file system's refusal of `path`.
+    pub fn io(path: &Path, error: &io::Error) -> Self {
+        let text = error.to_string();
+        let code = error.raw_os_error();
+        let number = code.map(|code| format!(" (os error {code})"));
+        let reason = number.and_then(|number| text.strip_suffix(&number).map(str::to_owned));
+        let path = path.display().to_string();
+        Self::Io { path, code, kind: error.kind(), reason: reason.unwrap_or(text) }
     }
 }
 
@@ -62,11 +82,11 @@ impl fmt::Display for Error {
             Self::Value { op, arg, message } => write!(f, "[{op}] {arg}: {message}"),
             Self::Format { what, line: 0, reason } => write!(f, "{what}: {reason}"),
             Self::Format { what, line, reason } => write!(f, "{what}, line {line}: {reason}"),
-            Self::Io(message) => f.write_str(message),
             Self::Memory(bytes) => {
                 let gigabytes = *bytes as f64 / 1e9;
                 write!(f, "cannot allocate {bytes} bytes ({gigabytes:.1} GB) for one array")
             }
+            Self::Io { path, reason, .. } => write!(f, "{path}: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::io;
 
 use lamina_kernels::{Error, Result, memory};
 use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
@@ -208,9 +209,18 @@ pub(crate) fn interrupted() -> bool {
 /// The Python exception for a kernel's error.
 pub(crate) fn raise(error: Error) -> PyErr {
     match error {
-        Error::Io(message) => PyOSError::new_err(message),
         Error::Memory(_) => PyMemoryError::new_err(error.to_string()),
         Error::Interrupted => RAISED.take().unwrap_or_else(|| PyKeyboardInterrupt::new_err(())),
+        // Of the number Python makes the class, such as `FileNotFoundError`.
+        Error::Io { path, code: Some(code), reason, .. } if cfg!(windows) => {
+            PyOSError::new_err((0, reason, path, code))
+        }
+        Error::Io { path, code: Some(code), reason, .. } => {
+            PyOSError::new_err((code, reason, path))
+        }
+        Error::Io { path, kind, reason, .. } => {
+            io::Error::new(kind, format!("{path}: {reason}")).into()
+        }
         other => PyValueError::new_err(other.to_string()),
     }
 }

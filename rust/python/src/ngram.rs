@@ -1,5 +1,6 @@
 //! N-gram language models.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -102,7 +103,7 @@ pub(crate) fn ngram_estimate_ids(
     let tokens = tokens.as_slice().unwrap_or_default();
     let options = Options { order, interpolate_unigrams, discount_fallback, closed: true };
     enter(py, KERNEL, usize::MAX, || {
-        let vocabulary = Vocabulary::numbers(vocab_size as usize);
+        let vocabulary = Vocabulary::numbers(vocab_size as usize)?;
         ngram::estimate(tokens, vocabulary, &options, &interrupted)
     })
     .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
@@ -148,13 +149,13 @@ impl NGramModel {
         self.model.vocabulary.len()
     }
 
-    /// Ids of words that training did not see and that only round off the vocabulary.
-    fn absent(&self) -> Vec<u32> {
-        self.model.absent().to_vec()
+    /// Ids of words that training did not see and that only round off the vocabulary, ascending.
+    fn absent<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, self.model.absent())
     }
 
     /// The words in the order of their ids.
-    fn vocabulary(&self) -> Vec<&str> {
+    fn vocabulary(&self) -> Vec<Cow<'_, str>> {
         let vocabulary = &self.model.vocabulary;
         (0..vocabulary.len() as u32).map(|id| vocabulary.word(id)).collect()
     }

@@ -1,14 +1,14 @@
 //! Writing models in the ARPA format.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::trie::BLOCK;
-use super::{Model, Stop, check};
+use super::{Model, SPECIAL, Stop, check};
 use crate::threads;
 use crate::{Error, Result};
 
@@ -19,10 +19,14 @@ impl Model {
     /// Writes the model to `path`, compressed where that ends in `.gz`. The file appears under its
     /// name when it is complete.
     pub fn save_arpa(&self, path: &Path, stop: Stop<'_>) -> Result<()> {
-        let failed = |error: std::io::Error| Error::Io(format!("{}: {error}", path.display()));
-        let name = path
-            .file_name()
-            .ok_or_else(|| Error::Io(format!("{}: expected the name of a file", path.display())))?;
+        let failed = |error: io::Error| Error::io(path, &error);
+        let name = path.file_name().ok_or_else(|| {
+            let kind = match path.as_os_str().is_empty() {
+                true => io::ErrorKind::NotFound,
+                false => io::ErrorKind::IsADirectory,
+            };
+            Error::io(path, &io::Error::new(kind, "expected the name of a file"))
+        })?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
             _ => PathBuf::from("."),
@@ -55,7 +59,9 @@ impl Model {
         mut write: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut header = String::from("\\data\\\n");
-        for (index, count) in self.counts().into_iter().enumerate() {
+        for (index, level) in self.levels.iter().enumerate() {
+            let blank = level.blank.iter().filter(|&&node| !self.is_written(index + 1, node));
+            let count = level.nodes() - blank.count();
             header.push_str(&format!("ngram {}={count}\n", index + 1));
         }
         write(&packed(header.into_bytes(), compressed))?;
@@ -79,6 +85,12 @@ impl Model {
         write(&packed(b"\n\\end\\\n".to_vec(), compressed))
     }
 
+    /// Whether a blank node is in the file all the same: other toolkits refuse one without the
+    /// special words, which a model of ids may have no use for.
+    fn is_written(&self, length: usize, node: u32) -> bool {
+        length == 1 && (node as usize) < SPECIAL.len() && self.vocabulary.is_numbers()
+    }
+
     /// The lines of n-grams `from` to `to` of `length` words.
     fn lines(&self, length: usize, from: u32, to: u32) -> Vec<u8> {
         let level = &self.levels[length - 1];
@@ -89,7 +101,9 @@ impl Model {
             self.advance(&mut path, node);
             if blank.first() == Some(&node) {
                 blank = &blank[1..];
-                continue;
+                if !self.is_written(length, node) {
+                    continue;
+                }
             }
             number(&mut out, level.prob[node as usize]);
             for (depth, &node) in path.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Reading models in the ARPA format, from any toolkit: sections may be in any order of n-grams,
-//! fields may be apart by any white space, `<unk>` may be missing. Nothing is allocated on the word
-//! of the file alone.
+//! fields may be apart by any white space, `<unk>` may be missing, and with numbers for words `<s>`
+//! and `</s>` too. Nothing is allocated on the word of the file alone.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -38,7 +38,7 @@ impl Model {
     /// Reads the file at `path`, compressed or not. With `numbers`, words are ids below that, written
     /// in decimal, and ids that the file lacks share the probability of `<unk>`.
     pub fn load_arpa(path: &Path, numbers: Option<usize>, stop: Stop<'_>) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::Io(format!("{}: {error}", path.display()));
+        let failed = |error: std::io::Error| Error::io(path, &error);
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
         let compressed = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
         let what = path.display().to_string();
@@ -62,7 +62,10 @@ impl Model {
         stop: Stop<'_>,
     ) -> Result<Self> {
         let mut lines = Lines { source, what, stop, line: Vec::new(), number: 0 };
-        let mut vocabulary = numbers.map_or_else(Vocabulary::new, Vocabulary::numbers);
+        let mut vocabulary = match numbers {
+            Some(size) => Vocabulary::numbers(size)?,
+            None => Vocabulary::new(),
+        };
         let counts = header(&mut lines)?;
         let (mut first, missing) = unigrams(&mut lines, counts[0], &mut vocabulary, numbers)?;
         if counts.len() == 1 {
@@ -106,7 +109,10 @@ impl<R: BufRead> Lines<'_, R> {
         }
         let limit = MAX_LINE as u64 + 1;
         let read = (&mut self.source).take(limit).read_until(b'\n', &mut self.line);
-        read.map_err(|error| self.error(error.to_string()))?;
+        read.map_err(|error| match error.raw_os_error() {
+            Some(_) => Error::io(Path::new(self.what), &error),
+            None => self.error(error.to_string()),
+        })?;
         if self.line.is_empty() {
             return Ok(None);
         }
@@ -151,7 +157,8 @@ fn shown(text: &str) -> String {
 
 /// How many n-grams of each length the file claims to have.
 fn header<R: BufRead>(lines: &mut Lines<'_, R>) -> Result<Vec<usize>> {
-    while lines.next_filled("\\data\\")? != "\\data\\" {}
+    // Editors put a byte order mark in front.
+    while lines.next_filled("\\data\\")?.trim_start_matches('\u{feff}') != "\\data\\" {}
     let mut counts = Vec::new();
     loop {
         let line = lines.next_filled("\\1-grams:")?;
@@ -159,8 +166,11 @@ fn header<R: BufRead>(lines: &mut Lines<'_, R>) -> Result<Vec<usize>> {
             return Ok(counts);
         }
         let parsed = line
-            .strip_prefix("ngram ")
-            .and_then(|rest| rest.split_once('='))
+            .split_at_checked("ngram".len())
+            .filter(|(key, rest)| {
+                key.eq_ignore_ascii_case("ngram") && rest.starts_with(char::is_whitespace)
+            })
+            .and_then(|(_, rest)| rest.split_once('='))
             .and_then(|(n, count)| Some((n.trim().parse().ok()?, count.trim().parse().ok()?)));
         let (order, count): (usize, usize) = match parsed {
             Some(parsed) => parsed,
@@ -203,10 +213,20 @@ fn entry<'a>(
         }
     };
     let prob = logarithm(fields[0])?;
-    if prob > ROUNDING && fields[1] != SPECIAL[BEGIN as usize] {
+    if prob > ROUNDING && (length > 1 || normal(fields[1]) != SPECIAL[BEGIN as usize]) {
         return Err(format!("the logarithm of a probability is positive: {}", fields[0]));
     }
     Ok((prob.min(0.0), backoff))
+}
+
+/// `word`, or the special word that some toolkits write in capitals.
+fn normal(word: &str) -> &str {
+    match word {
+        "<UNK>" => SPECIAL[UNKNOWN as usize],
+        "<S>" => SPECIAL[BEGIN as usize],
+        "</S>" => SPECIAL[END as usize],
+        _ => word,
+    }
 }
 
 fn logarithm(field: &str) -> std::result::Result<f32, String> {
@@ -231,7 +251,7 @@ fn unigrams<R: BufRead>(
         let line = lines.next_filled("the end of \\1-grams:")?;
         let mut fields = [""; MAX_FIELDS];
         let read = entry(line, 1, &mut fields).and_then(|(prob, backoff)| {
-            let word = if fields[1] == "<UNK>" { SPECIAL[UNKNOWN as usize] } else { fields[1] };
+            let word = normal(fields[1]);
             let id = match numbers {
                 None => vocabulary.add(word),
                 Some(size) => vocabulary
@@ -251,8 +271,20 @@ fn unigrams<R: BufRead>(
             section.prob[id] = prob;
             section.backoff[id] = backoff;
         } else {
-            let reason = format!("{} comes twice", shown(vocabulary.word(id as u32)));
+            let reason = format!("{} comes twice", shown(&vocabulary.word(id as u32)));
             return Err(lines.error(reason));
+        }
+    }
+    for id in [BEGIN, END] {
+        if numbers.is_none() && section.prob[id as usize].is_nan() {
+            let reason = format!("expected {} among the 1-grams", SPECIAL[id as usize]);
+            return Err(lines.error(reason));
+        }
+    }
+    for id in [UNKNOWN, END] {
+        // Written for other toolkits, which insist on them; nothing has that probability.
+        if numbers.is_some() && section.prob[id as usize] <= LOG_ZERO {
+            section.prob[id as usize] = f32::NAN;
         }
     }
     let missing: Vec<u32> =
@@ -291,9 +323,8 @@ fn section<R: BufRead>(
         let mut fields = [""; MAX_FIELDS];
         let read = entry(line, length, &mut fields).and_then(|(prob, backoff)| {
             for &word in &fields[1..=length] {
-                let word = if word == "<UNK>" { SPECIAL[UNKNOWN as usize] } else { word };
                 let id = vocabulary
-                    .id(word)
+                    .id(normal(word))
                     .ok_or_else(|| format!("{} is not among the 1-grams", shown(word)))?;
                 section.words.push(id);
             }
@@ -324,7 +355,7 @@ fn assemble(
     for (length, section) in (1..).zip(&mut sections).skip(1) {
         if let Some(at) = sort(section, length) {
             let ids = &section.words[at * length..(at + 1) * length];
-            let ngram: Vec<&str> = ids.iter().map(|&id| vocabulary.word(id)).collect();
+            let ngram: Vec<_> = ids.iter().map(|&id| vocabulary.word(id)).collect();
             let reason = format!("{} comes twice", shown(&ngram.join(" ")));
             return Err(Error::Format { what: what.into(), line: 0, reason });
         }

@@ -194,8 +194,10 @@ fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Op
         .map(|&count| (f64::from(count) - discount_of(&discounts, count)) / total)
         .collect();
     let special = super::SPECIAL.len();
-    let unseen: Vec<usize> = match options.closed {
-        true => (special..counts.len()).filter(|&word| counts[word] == 0).collect(),
+    let unseen: Vec<u32> = match options.closed {
+        true => {
+            (special as u32..counts.len() as u32).filter(|&id| counts[id as usize] == 0).collect()
+        }
         false => Vec::new(),
     };
     let has_unknown = !options.closed || !unseen.is_empty();
@@ -219,13 +221,13 @@ fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Op
         }
     }
     for &word in &unseen {
-        prob[word] = prob[UNKNOWN as usize] / unseen.len() as f64;
+        prob[word as usize] = prob[UNKNOWN as usize] / unseen.len() as f64;
     }
     level.prob = prob.iter().map(|&prob| log10(prob)).collect();
     // KenLM's convention: `<s>` is given, which has probability one.
     level.prob[BEGIN as usize] = 0.0;
     level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }];
-    level.blank = unseen.into_iter().map(|word| word as u32).collect();
+    level.blank = unseen;
     if options.closed {
         if counts[super::END as usize] == 0 {
             level.blank.insert(0, super::END);

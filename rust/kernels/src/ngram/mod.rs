@@ -32,6 +32,8 @@ pub const END: u32 = 2;
 pub const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 /// Longest n-grams.
 pub const MAX_ORDER: usize = 20;
+/// Most ids of a model whose words are numbers: each takes about fifty bytes, seen or not.
+pub const MAX_NUMBERS: usize = 1 << 24;
 
 /// Asks the caller whether long work should end; called every few dozen milliseconds.
 pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);

@@ -1,23 +1,27 @@
 //! Words and their ids, and cutting text into them.
 
+use std::borrow::Cow;
+
 use crate::{Error, Result};
 
-use super::{BEGIN, END, SPECIAL, UNKNOWN};
+use super::{BEGIN, END, MAX_NUMBERS, SPECIAL, UNKNOWN};
 
 /// Words numbered in the order in which they were added, after the special ones.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
-    /// All words one after the other.
+    /// The words that are stored, one after the other.
     text: String,
     /// Where each ends.
     ends: Vec<usize>,
-    /// Open addressing: part of the hash, and id plus one or zero.
+    /// Open addressing: part of the hash, and place in `ends` plus one or zero.
     slots: Vec<(u32, u32)>,
+    /// How many numbers follow the special words; they are not stored.
+    numbers: u32,
 }
 
 impl PartialEq for Vocabulary {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.ends == other.ends
+        self.text == other.text && self.ends == other.ends && self.numbers == other.numbers
     }
 }
 
@@ -30,7 +34,8 @@ impl Default for Vocabulary {
 impl Vocabulary {
     /// Only the special words.
     pub fn new() -> Self {
-        let mut new = Self { text: String::new(), ends: Vec::new(), slots: vec![(0, 0); 64] };
+        let slots = vec![(0, 0); 64];
+        let mut new = Self { text: String::new(), ends: Vec::new(), slots, numbers: 0 };
         for word in SPECIAL {
             new.add(word);
         }
@@ -38,17 +43,22 @@ impl Vocabulary {
     }
 
     /// The special words and the numbers below `size` in decimal.
-    pub fn numbers(size: usize) -> Self {
-        let mut new = Self::new();
-        for number in 0..size {
-            new.add(&number.to_string());
+    pub fn numbers(size: usize) -> Result<Self> {
+        if size > MAX_NUMBERS {
+            let message = format!("expected at most {MAX_NUMBERS}, got {size}");
+            return Err(Error::value("ngram", "vocab_size", message));
         }
-        new
+        Ok(Self { numbers: size as u32, ..Self::new() })
+    }
+
+    /// Whether the words are numbers.
+    pub fn is_numbers(&self) -> bool {
+        self.numbers > 0
     }
 
     /// How many words there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.len() + self.numbers as usize
     }
 
     /// Never: the special words are always there.
@@ -57,19 +67,42 @@ impl Vocabulary {
     }
 
     /// The word `id`.
-    pub fn word(&self, id: u32) -> &str {
-        let id = id as usize;
-        let start = if id == 0 { 0 } else { self.ends[id - 1] };
-        &self.text[start..self.ends[id]]
+    pub fn word(&self, id: u32) -> Cow<'_, str> {
+        let special = SPECIAL.len() as u32;
+        match id.checked_sub(special) {
+            Some(number) if number < self.numbers => Cow::Owned(number.to_string()),
+            Some(_) => Cow::Borrowed(self.stored(id - self.numbers)),
+            None => Cow::Borrowed(self.stored(id)),
+        }
     }
 
     /// The id of `word`.
     pub fn id(&self, word: &str) -> Option<u32> {
         let hash = hash(word.as_bytes());
         match self.slots[self.slot(word, hash)] {
-            (_, 0) => None,
-            (_, id) => Some(id - 1),
+            (_, 0) => self.number(word),
+            (_, place) => Some(self.id_of(place - 1)),
         }
+    }
+
+    /// The id of `word` if it is a number as [`Self::word`] would write it.
+    fn number(&self, word: &str) -> Option<u32> {
+        let digits = word.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || word.len() > 1 && word.starts_with('0') {
+            return None;
+        }
+        let number: u32 = word.parse().ok()?;
+        (number < self.numbers).then(|| number + SPECIAL.len() as u32)
+    }
+
+    fn stored(&self, place: u32) -> &str {
+        let place = place as usize;
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        &self.text[start..self.ends[place]]
+    }
+
+    fn id_of(&self, place: u32) -> u32 {
+        if (place as usize) < SPECIAL.len() { place } else { place + self.numbers }
     }
 
     /// The id of `word`, which becomes a new word if it is none yet.
@@ -77,24 +110,27 @@ impl Vocabulary {
         let hash = hash(word.as_bytes());
         let slot = self.slot(word, hash);
         if self.slots[slot].1 != 0 {
-            return self.slots[slot].1 - 1;
+            return self.id_of(self.slots[slot].1 - 1);
         }
-        let id = self.ends.len() as u32;
+        if let Some(id) = self.number(word) {
+            return id;
+        }
+        let place = self.ends.len() as u32;
         self.text.push_str(word);
         self.ends.push(self.text.len());
-        self.slots[slot] = (tag(hash), id + 1);
+        self.slots[slot] = (tag(hash), place + 1);
         if self.ends.len() * 2 > self.slots.len() {
             self.grow();
         }
-        id
+        self.id_of(place)
     }
 
     fn slot(&self, word: &str, hash: u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
-            let (other, id) = self.slots[slot];
-            if id == 0 || other == tag(hash) && self.word(id - 1) == word {
+            let (other, place) = self.slots[slot];
+            if place == 0 || other == tag(hash) && self.stored(place - 1) == word {
                 return slot;
             }
             slot = (slot + 1) & mask;
@@ -104,13 +140,13 @@ impl Vocabulary {
     fn grow(&mut self) {
         let mut slots = vec![(0, 0); self.slots.len() * 4];
         let mask = slots.len() - 1;
-        for id in 0..self.ends.len() as u32 {
-            let hash = hash(self.word(id).as_bytes());
+        for place in 0..self.ends.len() as u32 {
+            let hash = hash(self.stored(place).as_bytes());
             let mut slot = hash as usize & mask;
             while slots[slot].1 != 0 {
                 slot = (slot + 1) & mask;
             }
-            slots[slot] = (tag(hash), id + 1);
+            slots[slot] = (tag(hash), place + 1);
         }
         self.slots = slots;
     }
@@ -211,15 +247,38 @@ mod tests {
 
     #[test]
     fn words_keep_their_ids_while_the_table_grows() {
-        let mut vocabulary = Vocabulary::numbers(5000);
+        let mut vocabulary = Vocabulary::new();
+        for number in 0..5000u32 {
+            assert_eq!(vocabulary.add(&number.to_string()), number + 3);
+        }
         assert_eq!(vocabulary.len(), 5003);
         for number in 0..5000u32 {
             assert_eq!(vocabulary.id(&number.to_string()), Some(number + 3));
             assert_eq!(vocabulary.word(number + 3), number.to_string());
         }
         assert_eq!(vocabulary.id("5000"), None);
-        assert_eq!(vocabulary.add("5000"), 5003);
         assert_eq!(vocabulary.query("<s>"), UNKNOWN);
+    }
+
+    #[test]
+    fn numbers_are_words_that_are_not_stored() {
+        let mut vocabulary = Vocabulary::numbers(MAX_NUMBERS).unwrap();
+        let last = MAX_NUMBERS as u32 + 2;
+        assert_eq!(vocabulary.len(), MAX_NUMBERS + 3);
+        assert_eq!(vocabulary.ends.len(), 3);
+        for (word, id) in [("<unk>", 0), ("</s>", 2), ("0", 3), ("70", 73), ("16777215", last)] {
+            assert_eq!(vocabulary.id(word), Some(id));
+            assert_eq!(vocabulary.add(word), id);
+            assert_eq!(vocabulary.word(id), word);
+        }
+        for word in ["", "00", "07", "+7", "-0", "16777216", "99999999999999999999", "\u{663}"] {
+            assert_eq!(vocabulary.id(word), None, "{word}");
+        }
+        assert_eq!(vocabulary.add("other"), last + 1);
+        assert_eq!(vocabulary.id("other"), Some(last + 1));
+        assert_eq!(vocabulary.word(last + 1), "other");
+        let error = Vocabulary::numbers(MAX_NUMBERS + 1).unwrap_err().to_string();
+        assert_eq!(error, "[ngram] vocab_size: expected at most 16777216, got 16777217");
     }
 
     #[test]
