@@ -177,8 +177,8 @@ impl Shape {
                 .and_then(|len| len.checked_add(output_padding[axis]))
                 .ok_or_else(|| too_large(op))?;
             let pad = before.checked_add(after).ok_or_else(|| too_large(op))?;
-            image[axis] = len.checked_sub(pad).filter(|&len| len > 0).ok_or_else(|| {
-                let message = format!("expected less than {len} in all, got {pad}");
+            image[axis] = len.checked_sub(pad).ok_or_else(|| {
+                let message = format!("expected at most {len} in all, got {pad}");
                 Error::value(op, "padding", message)
             })?;
         }
@@ -356,6 +356,12 @@ fn run_forward<T: Element>(
     if y.is_empty() {
         return Ok(());
     }
+    if x.is_empty() {
+        for (index, y) in y.chunks_exact_mut(shape.out_plane()).enumerate() {
+            y.fill(bias.map_or(T::zero(), |bias| bias[index % shape.o]));
+        }
+        return Ok(());
+    }
     if winograd::suits::<T>(shape) {
         winograd::forward(shape, x, weight, bias, y);
         return Ok(());
@@ -376,7 +382,7 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
 }
 
 fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -> Result<()> {
-    if dweight.is_empty() || dy.is_empty() {
+    if dweight.is_empty() || dy.is_empty() || x.is_empty() {
         dweight.fill(T::zero());
         return Ok(());
     }
