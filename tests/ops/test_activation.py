@@ -230,3 +230,8 @@ def test_bad_input_is_named():
         ops.softplus(np.ones(2), 0)
     with pytest.raises(ValueError, match="celu: alpha"):
         ops.celu(np.ones(2), 0)
+
+
+def test_celu_of_negative_alpha_far_below_zero():
+    x = np.array([-1e-9, -0.5, -36.8, -80.0])
+    np.testing.assert_allclose(ops.celu(x, -1.0).data, -np.expm1(-x), rtol=1e-13)

@@ -7,7 +7,7 @@ import numpy as np
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.module import Module, Parameter
-from lamina.ops.conv import Sizes, sizes
+from lamina.ops.conv import Sizes, integer, sizes
 from lamina.tensor import Operand, Tensor
 
 Rng = np.random.Generator | None
@@ -35,6 +35,9 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name, axes = type(self).__name__, self.axes
+        in_channels = integer(name, "in_channels", in_channels)
+        out_channels = integer(name, "out_channels", out_channels)
+        groups = integer(name, "groups", groups)
         if in_channels < 1 or out_channels < 1:
             raise ValueError(
                 f"{name}: channels: expected at least 1, got {in_channels} and {out_channels}"

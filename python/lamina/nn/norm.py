@@ -1,17 +1,17 @@
 """Normalisation layers."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from lamina import ops
 from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import Sizes, count, integer, integers
 from lamina.tensor import Tensor
 
 
-def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+def _shape(layer: str, normalized_shape: Sizes) -> tuple[int, ...]:
+    shape = integers(layer, "normalized_shape", normalized_shape)
     if not shape or min(shape) < 1:
         raise ValueError(
             f"{layer}: normalized_shape: expected positive lengths, got {normalized_shape}"
@@ -48,7 +48,7 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
+        normalized_shape: Sizes,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -89,7 +89,7 @@ class RMSNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
+        normalized_shape: Sizes,
         eps: float | None = None,
         elementwise_affine: bool = True,
     ) -> None:
@@ -126,11 +126,7 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(
-                f"{type(self).__name__}: num_features: expected at least 1, got {num_features}"
-            )
-        self.num_features = num_features
+        self.num_features = num_features = count(type(self).__name__, "num_features", num_features)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -240,6 +236,8 @@ class GroupNorm(Module):
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
     ) -> None:
         super().__init__()
+        num_groups = integer("GroupNorm", "num_groups", num_groups)
+        num_channels = integer("GroupNorm", "num_channels", num_channels)
         if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups: expected a divisor of the {num_channels} channels, "
@@ -285,11 +283,7 @@ class InstanceNorm2d(Module):
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(
-                f"InstanceNorm2d: num_features: expected at least 1, got {num_features}"
-            )
-        self.num_features = num_features
+        self.num_features = num_features = count("InstanceNorm2d", "num_features", num_features)
         self.eps = eps
         self.affine = affine
         self.register_parameter("weight", _ones((num_features,), affine))
