@@ -98,12 +98,15 @@ def test_memory_that_a_limit_refuses_is_a_memory_error():
     assert out.stdout.split("\n")[:-1] == ["refused"] * 5 + ["(1, 1)"]
 
 
-def test_images_without_rows_or_channels_are_refused():
-    kernel = np.zeros((1, 1, 2, 2), np.float32)
-    with pytest.raises(ValueError, match=r"x: expected images with channels, got shape \[1, 1, 0"):
-        ops.conv2d(np.zeros((1, 1, 0, 5), np.float32), kernel, padding=1)
-    with pytest.raises(ValueError, match="x: expected images with channels"):
-        ops.conv2d(np.zeros((1, 0, 5, 5), np.float32), np.zeros((2, 0, 2, 2), np.float32))
+def test_images_without_rows_or_channels_are_padding():
+    kernel, bias = np.ones((1, 1, 2, 2), np.float32), np.ones(1, np.float32)
+    y = ops.conv2d(np.zeros((1, 1, 0, 5), np.float32), kernel, bias, padding=1)
+    np.testing.assert_array_equal(y.data, np.ones((1, 1, 1, 6)))
+    x = Tensor(np.zeros((1, 0, 5, 5), np.float32), requires_grad=True)
+    y = ops.conv2d(x, kernel[:, :0], bias)
+    y.sum().backward()
+    np.testing.assert_array_equal(y.data, np.ones((1, 1, 4, 4)))
+    assert x.grad.shape == x.shape
     with pytest.raises(ValueError, match="weight: expected output channels, got none"):
         ops.conv_transpose2d(np.zeros((1, 1, 5, 5), np.float32), kernel[:, :0])
 

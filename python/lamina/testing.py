@@ -28,13 +28,18 @@ def check_grads(
 
     Raises:
         AssertionError: a gradient is wrong or missing; the message says which, and by how much.
-        TypeError: an argument that requires a gradient is not float64.
+        TypeError: an argument is no tensor, or requires a gradient and is not float64; or
+            ``function`` gave something else than one tensor.
     """
     for i, arg in enumerate(args):
+        if not isinstance(arg, Tensor):
+            raise TypeError(f"check_grads: args[{i}]: expected a Tensor, got {type(arg).__name__}")
         if arg.requires_grad and arg.data.dtype != np.float64:
             raise TypeError(f"check_grads: args[{i}]: expected float64, got {arg.data.dtype}")
         arg.grad = None
     out = function(*args)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"check_grads: function: expected one Tensor, got {type(out).__name__}")
     weights = np.random.default_rng(0).standard_normal(out.data.shape)
     if not out.requires_grad:
         raise AssertionError("check_grads: the output does not require a gradient")

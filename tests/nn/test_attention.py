@@ -123,8 +123,8 @@ def test_initial_values(rng):
 def test_bad_input_is_named(rng):
     with pytest.raises(ValueError, match="heads that divide embed_dim, got embed_dim 10"):
         nn.MultiheadAttention(10, 3)
-    with pytest.raises(ValueError, match="dropout: expected 0 <= p < 1, got 1"):
-        nn.MultiheadAttention(8, 2, dropout=1)
+    with pytest.raises(ValueError, match="dropout: expected 0 to 1, got 2"):
+        nn.MultiheadAttention(8, 2, dropout=2)
     layer = nn.MultiheadAttention(8, 2)
     x = np.ones((2, 3, 8), np.float32)
     with pytest.raises(ValueError, match="key: expected 2 sequences of 8 features, got shape"):
@@ -137,3 +137,23 @@ def test_bad_input_is_named(rng):
         layer(x, x, x, attn_mask=np.zeros((2, 3), bool))
     with pytest.raises(TypeError, match="mask: expected booleans or floats, got int64"):
         layer(x, x, x, attn_mask=np.zeros((3, 3), np.int64))
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_added_masks_have_gradients(rng, need_weights):
+    layer = nn.MultiheadAttention(4, 2, rng=rng).double()
+    x = rng.standard_normal((2, 3, 4))
+    bias = Tensor(rng.standard_normal((4, 3, 3)), requires_grad=True)
+    padding = Tensor(rng.standard_normal((2, 3)), requires_grad=True)
+
+    def run(bias, padding):
+        return layer(x, x, x, padding, need_weights=need_weights, attn_mask=bias)[0]
+
+    check_grads(run, bias, padding)
+
+
+def test_all_weights_may_be_dropped(rng):
+    layer = nn.MultiheadAttention(4, 2, dropout=1.0, rng=rng)
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    y, _ = layer(x, x, x)
+    np.testing.assert_array_equal(y.data, np.broadcast_to(layer.out_proj.bias.data, y.shape))

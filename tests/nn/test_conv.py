@@ -56,7 +56,26 @@ def test_bad_options_are_named():
         nn.Conv1d(0, 4, 3)
     with pytest.raises(ValueError, match="kernel_size: expected 2 numbers of at least 1, got"):
         nn.Conv2d(3, 4, (3, 3, 3))
-    with pytest.raises(ValueError, match="padding_mode: expected 'zeros', got 'reflect'"):
-        nn.Conv2d(3, 4, 3, padding_mode="reflect")
+    with pytest.raises(
+        ValueError, match="padding_mode: expected one of 'zeros', 'reflect', 'repli"
+    ):
+        nn.Conv2d(3, 4, 3, padding_mode="same")
+    with pytest.raises(ValueError, match="padding_mode: expected one of 'zeros', got 'reflect'"):
+        nn.ConvTranspose2d(3, 4, 3, padding_mode="reflect")
     with pytest.raises(ValueError, match="padding: expected numbers, 'same' or 'valid', got 'all'"):
         nn.Conv2d(3, 4, 3, padding="all")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [(1, 2), "same", "valid"])
+def test_other_paddings_than_zeros(rng, mode, padding):
+    layer = nn.Conv2d(2, 3, (3, 4), padding=padding, padding_mode=mode, rng=rng).double()
+    x = rng.standard_normal((2, 2, 5, 6))
+    amounts = {"same": (1, 2, 1, 1), "valid": (0, 0, 0, 0)}.get(padding, (2, 2, 1, 1))
+    expected = ops.conv2d(ops.pad(x, amounts, mode), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).data, expected.data)
+    assert f"padding_mode='{mode}'" in repr(layer)
+    signal = nn.Conv1d(2, 3, 3, 2, 1, padding_mode=mode, rng=rng).double()
+    one = x[0, :, 0]
+    y = ops.conv1d(ops.pad(one, (1, 1), mode), signal.weight, signal.bias, 2)
+    np.testing.assert_array_equal(signal(one).data, y.data)

@@ -17,6 +17,7 @@ def test_parameters_are_pytorchs():
     assert keys(nn.RMSNorm([2, 3], elementwise_affine=False)) == {}
     assert keys(nn.GroupNorm(2, 4)) == {"weight": (4,), "bias": (4,)}
     assert keys(nn.InstanceNorm2d(4)) == {}
+    assert keys(nn.InstanceNorm1d(4, affine=True)) == {"weight": (4,), "bias": (4,)}
     assert keys(nn.InstanceNorm2d(4, affine=True)) == {"weight": (4,), "bias": (4,)}
     buffers = {"running_mean": (3,), "running_var": (3,), "num_batches_tracked": ()}
     for layer in (nn.BatchNorm1d, nn.BatchNorm2d):
@@ -36,6 +37,7 @@ def test_parameters_are_pytorchs():
         (nn.BatchNorm1d(4), (3, 4, 2)),
         (nn.BatchNorm2d(4, affine=False), (2, 4, 2, 3)),
         (nn.GroupNorm(2, 4), (3, 4)),
+        (nn.InstanceNorm1d(3, affine=True), (2, 3, 5)),
         (nn.InstanceNorm2d(3, affine=True), (2, 3, 2, 4)),
     ],
 )
@@ -106,3 +108,5 @@ def test_bad_input_is_named():
         nn.GroupNorm(2, 4)(x)
     with pytest.raises(ValueError, match="InstanceNorm2d: x: expected 4 axes and 3 channels"):
         nn.InstanceNorm2d(3)(x)
+    with pytest.raises(ValueError, match="InstanceNorm1d: x: expected 3 axes and 3 channels"):
+        nn.InstanceNorm1d(3)(x)

@@ -230,3 +230,27 @@ def test_bad_input_is_named():
         ops.softplus(np.ones(2), 0)
     with pytest.raises(ValueError, match="celu: alpha"):
         ops.celu(np.ones(2), 0)
+
+
+def test_celu_of_negative_alpha_far_below_zero():
+    x = np.array([-1e-9, -0.5, -36.8, -80.0])
+    np.testing.assert_allclose(ops.celu(x, -1.0).data, -np.expm1(-x), rtol=1e-13)
+
+
+def test_prelu_and_glu_against_their_definitions(rng):
+    x = rng.standard_normal((2, 4, 3))
+    slopes = rng.standard_normal(4)
+    expected = np.where(x > 0, x, x * slopes[:, np.newaxis])
+    np.testing.assert_array_equal(ops.prelu(x, slopes).data, expected)
+    one = Tensor(slopes[:1], requires_grad=True)
+    check_grads(ops.prelu, Tensor(x, requires_grad=True), one)
+    halves = x[:, :2] / (1 + np.exp(-x[:, 2:]))
+    np.testing.assert_allclose(ops.glu(x, 1).data, halves, rtol=1e-12)
+    with pytest.raises(
+        ValueError, match=r"prelu: weight: expected shape \[1\] or \[4\], got \[3\]"
+    ):
+        ops.prelu(x, np.ones(3))
+    with pytest.raises(TypeError, match="prelu: input: expected floats, got int64"):
+        ops.prelu(np.ones((2, 3), np.int64), 0.5)
+    with pytest.raises(ValueError, match="glu: dim: expected an axis of even length, got -1 of"):
+        ops.glu(x)

@@ -306,9 +306,46 @@ def test_bad_input_is_named(rng):
         attention(q, k, v, np.ones((3, 5), np.int64), enable_gqa=True)
     with pytest.raises(TypeError, match="k: expected 4-d float64 array, got 4-d float32"):
         attention(q, k.astype(np.float32), v, enable_gqa=True)
-    with pytest.raises(ValueError, match=r"dropout_p: expected 0 <= p < 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"dropout_p: expected 0 to 1, got 1.5"):
         attention(q, q, q, dropout_p=1.5)
     with pytest.raises(ValueError, match=r"qkv: expected \[N, L, \(3 \+ 2 \* 3\) \* D\], got"):
         ops.self_attention(np.ones((1, 2, 8), np.float32), 3)
     with pytest.raises(ValueError, match="num_kv_heads: expected a divisor of 3 heads, got 2"):
         ops.self_attention(np.ones((1, 2, 7), np.float32), 3, 2)
+
+
+def test_the_packed_form_has_the_gradient_of_an_added_mask(rng):
+    qkv = Tensor(rng.standard_normal((2, 3, 16)), requires_grad=True)
+    mask = Tensor(rng.standard_normal((1, 2, 3, 3)), requires_grad=True)
+    check_grads(lambda qkv, mask: ops.self_attention(qkv, 2, 1, mask), qkv, mask)
+    with_gradient = ops.self_attention(qkv, 2, 1, mask, True)
+    without = ops.self_attention(qkv, 2, 1, mask.detach(), True)
+    np.testing.assert_allclose(with_gradient.data, without.data, rtol=1e-12)
+
+
+def test_dropout_is_a_probability(rng):
+    q = rng.standard_normal((2, 3, 4)).astype(np.float32)
+
+    def weights(p):
+        return ops.attention_weights(q, q, dropout_p=p)
+
+    def attention(p):
+        return ops.scaled_dot_product_attention(q, q, q, dropout_p=p)
+
+    for function in (weights, attention):
+        np.testing.assert_array_equal(function(1.0).data, 0)
+        for p in (-0.5, float("nan"), 1.5):
+            with pytest.raises(ValueError, match="dropout_p: expected 0 to 1, got"):
+                function(p)
+
+
+@pytest.mark.parametrize(("t", "s", "d"), [(0, 3, 4), (3, 0, 4), (3, 5, 0)])
+def test_empty_axes_of_a_batch_of_batches(t, s, d):
+    q, k, v = (
+        Tensor(np.ones((2, 1, 2, *shape), np.float32), requires_grad=True)
+        for shape in [(t, d), (s, d), (s, 4)]
+    )
+    y = ops.scaled_dot_product_attention(q, k, v)
+    assert y.shape == (2, 1, 2, t, 4)
+    y.sum().backward()
+    assert [x.grad.shape for x in (q, k, v)] == [q.shape, k.shape, v.shape]

@@ -277,3 +277,28 @@ def test_huge_outputs_are_refused(size):
         ops.conv2d(x, w, padding=size)
     with pytest.raises(ValueError, match="expected an output that fits in memory"):
         ops.conv_transpose2d(x, w, stride=size)
+
+
+def test_an_output_without_rows():
+    x, w, b = (
+        Tensor(np.ones(shape, np.float32), requires_grad=True)
+        for shape in [(3, 1, 2, 5), (1, 5, 3, 3), (5,)]
+    )
+    y = ops.conv_transpose2d(x, w, b, (1, 3), (2, 1), (0, 2))
+    assert y.shape == (3, 5, 0, 15)
+    y.sum().backward()
+    assert not any(leaf.grad.any() for leaf in (x, w, b))
+    with pytest.raises(ValueError, match="padding: expected at most 4 in all, got 6"):
+        ops.conv_transpose2d(x, w, b, (1, 3), (3, 1), (0, 2))
+
+
+def test_sizes_are_integers():
+    x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    assert ops.conv2d(x, w, stride=np.int64(2)).shape == (1, 3, 2, 2)
+    assert ops.conv2d(x, w, stride=np.array([2, 1])).shape == (1, 3, 2, 3)
+    with pytest.raises(TypeError, match="conv2d: stride: expected integers, got 1"):
+        ops.conv2d(x, w, stride=1.0)
+    with pytest.raises(TypeError, match=r"conv2d: dilation: expected integers, got \(1, 1.5\)"):
+        ops.conv2d(x, w, dilation=(1, 1.5))
+    with pytest.raises(TypeError, match="conv2d: groups: expected an integer, got 1"):
+        ops.conv2d(x, w, groups=1.0)

@@ -91,3 +91,8 @@ def test_bad_input_is_named():
         ops.dropout2d(np.ones((2, 2)))
     with pytest.raises(TypeError, match="input: expected float32 or float64 array, got int64"):
         ops.dropout(np.ones(2, np.int64))
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(TypeError, match=r"rng: expected a numpy.random.Generator, got int"):
+        ops.dropout(np.ones(3, np.float32), rng=3)

@@ -106,6 +106,7 @@ CASES = {
         leaf(3, 2, 3, 3),
         leaf(2),
     ),
+    "cosine_similarity": lambda: (ops.cosine_similarity, leaf(3, 4), leaf(3, 4)),
     "cross_entropy": lambda: (
         lambda x: ops.cross_entropy(x, TARGETS, label_smoothing=0.1),
         leaf(3, 4),
@@ -123,6 +124,7 @@ CASES = {
         leaf(2, 3, 2, 2),
     ),
     "embedding": lambda: (lambda w: ops.embedding(np.array([[0, 2], [2, 1]]), w), leaf(4, 3)),
+    "glu": lambda: (lambda x: ops.glu(x, 1), leaf(3, 4)),
     "group_norm": lambda: (
         lambda x, w, b: ops.group_norm(x, 2, w, b),
         leaf(2, 4, 3),
@@ -133,6 +135,10 @@ CASES = {
     "gru_cell": recurrent("gru_cell", 3, cell=True),
     "huber_loss": lambda: (lambda x: ops.huber_loss(x, PROBABILITIES, delta=0.7), leaf(3, 4)),
     "instance_norm": lambda: (lambda x: ops.instance_norm(x), leaf(2, 3, 4, 2)),
+    "interpolate": lambda: (
+        lambda x: ops.interpolate(x, (4, 2), mode="bilinear"),
+        leaf(1, 2, 3, 5),
+    ),
     "kl_div": lambda: (
         lambda x: ops.kl_div(ops.log_softmax(x, -1), PROBABILITIES, reduction="batchmean"),
         leaf(3, 4),
@@ -161,6 +167,9 @@ CASES = {
     "minimum": lambda: (ops.minimum, distinct(3, 4), leaf(4)),
     "mse_loss": lambda: (lambda x, t: ops.mse_loss(x, t), leaf(3, 4), leaf(3, 4)),
     "nll_loss": lambda: (lambda x: ops.nll_loss(ops.log_softmax(x, -1), TARGETS), leaf(3, 4)),
+    "normalize": lambda: (ops.normalize, leaf(3, 4)),
+    "pad": lambda: (lambda x: ops.pad(x, (1, 2, 0, 1), "reflect"), leaf(2, 3, 4)),
+    "prelu": lambda: (ops.prelu, away_from_kinks(2, 3, 4), leaf(3)),
     "rms_norm": lambda: (lambda x, w: ops.rms_norm(x, (5,), w, 1e-6), leaf(3, 5), leaf(5)),
     "rnn_relu": recurrent("rnn_relu", 1),
     "rnn_relu_cell": recurrent("rnn_relu_cell", 1, cell=True),
@@ -209,8 +218,12 @@ for name in [
     CASES[name] = unary(name)
 
 
+# Integers in, integers out.
+WITHOUT_GRADIENT = ["one_hot"]
+
+
 def test_no_operation_is_left_out():
-    assert sorted(CASES) == sorted(ops.__all__)
+    assert sorted([*CASES, *WITHOUT_GRADIENT]) == sorted(ops.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -83,3 +83,25 @@ def test_bad_input_is_named():
         ops.linear(np.ones((2, 3)), np.ones((5, 3)), activation="swish")
     with pytest.raises(ValueError, match="Linear: sizes must be positive, got 0, 3"):
         nn.Linear(0, 3)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((2, 3, 0), (0, 4)), ((2, 0, 3), (3, 4)), ((2, 3, 4), (4, 0)), ((2, 5, 3, 0), (0,))],
+)
+def test_products_with_empty_axes(left, right):
+    a, b = (Tensor(np.ones(shape), requires_grad=True) for shape in (left, right))
+    y = ops.matmul(a, b)
+    np.testing.assert_array_equal(y.data, np.matmul(a.data, b.data))
+    y.sum().backward()
+    np.testing.assert_array_equal(a.grad, np.zeros(left) + b.data.sum(-1, keepdims=b.ndim > 1).T)
+    assert b.grad.shape == right
+
+
+def test_linear_without_features():
+    x, w, b = (Tensor(np.ones(s), requires_grad=True) for s in [(2, 3, 0), (4, 0), (4,)])
+    y = ops.linear(x, w, b)
+    np.testing.assert_array_equal(y.data, np.ones((2, 3, 4)))
+    y.sum().backward()
+    assert (x.grad.shape, w.grad.shape) == ((2, 3, 0), (4, 0))
+    np.testing.assert_array_equal(b.grad, 6)

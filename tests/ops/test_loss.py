@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamina
-from lamina import Tensor, no_grad, ops
+from lamina import Tensor, nn, no_grad, ops
 from lamina.testing import check_grads
 
 
@@ -427,3 +427,36 @@ def test_bad_ctc_input_is_named(rng):
         ops.ctc_loss(y, [1, 1], [3], [1, 1])
     with pytest.raises(ValueError, match="log_probs: expected 2 or 3 axes, got 1"):
         ops.ctc_loss(y[0, 0], [1], [1], [1])
+
+
+def test_weights_that_ask_for_a_gradient_are_refused():
+    x, ids = np.full((3, 3), 0.5), np.arange(3)
+    weight = Tensor(np.ones(3), requires_grad=True)
+    for name, loss in {
+        "cross_entropy: weight": lambda: ops.cross_entropy(x, ids, weight),
+        "nll_loss: weight": lambda: ops.nll_loss(x, ids, weight),
+        "binary_cross_entropy: weight": lambda: ops.binary_cross_entropy(x, x, weight),
+        "binary_cross_entropy_with_logits: pos_weight": lambda: (
+            ops.binary_cross_entropy_with_logits(x, x, pos_weight=weight)
+        ),
+        "BCEWithLogitsLoss: pos_weight": lambda: nn.BCEWithLogitsLoss(pos_weight=weight),
+        "CrossEntropyLoss: weight": lambda: nn.CrossEntropyLoss(weight),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}: expected a tensor without gradient"):
+            loss()
+
+
+def test_class_weights_of_probabilities_have_a_gradient(rng):
+    x = Tensor(rng.standard_normal((4, 3, 2)))
+    t = rng.dirichlet(np.ones(3), (4, 2)).swapaxes(1, 2)
+    weight = Tensor(rng.random(3), requires_grad=True)
+    check_grads(lambda weight: ops.cross_entropy(x, t, weight), weight)
+
+
+def test_an_ignored_index_is_a_64_bit_integer():
+    x, ids = np.ones((3, 3)), np.arange(3)
+    for loss in (ops.cross_entropy, ops.nll_loss):
+        with pytest.raises(ValueError, match="ignore_index: expected what fits 64 bits, got 1180"):
+            loss(x, ids, ignore_index=2**70)
+        with pytest.raises(TypeError, match="ignore_index: expected an integer, got float"):
+            loss(x, ids, ignore_index=1.5)

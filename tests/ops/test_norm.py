@@ -279,3 +279,49 @@ def test_bad_input_is_named():
         ops.batch_norm(x, np.ones(3), np.ones(4))
     with pytest.raises(ValueError, match="input: expected at least 2 axes"):
         ops.batch_norm(x[0], None, None, training=True)
+
+
+def test_running_statistics_may_be_tensors(rng):
+    x = rng.standard_normal((4, 3)).astype(np.float32)
+    mean, var = Tensor(np.zeros(3, np.float32)), Tensor(np.ones(3, np.float32))
+    ops.batch_norm(x, mean, var, training=True)
+    np.testing.assert_allclose(mean.data, 0.1 * x.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(var.data, 0.9 + 0.1 * x.var(0, ddof=1), rtol=1e-5)
+    y = ops.batch_norm(x, mean, var)
+    np.testing.assert_array_equal(y.data, ops.batch_norm(x, mean.data, var.data).data)
+
+
+def test_bad_running_statistics_are_named():
+    x, three = np.ones((2, 3)), np.ones(3)
+    for training in (False, True):
+        with pytest.raises(
+            TypeError, match="running_mean: expected a floating array or tensor, got"
+        ):
+            ops.batch_norm(x, [0, 0, 0], [1, 1, 1], training=training)
+        with pytest.raises(TypeError, match=r"running_var: expected a floating array.*int64"):
+            ops.batch_norm(x, three, np.ones(3, np.int64), training=training)
+        with pytest.raises(ValueError, match=r"running_var: expected shape \[3\], got \[4\]"):
+            ops.batch_norm(x, three, np.ones(4), training=training)
+        with pytest.raises(ValueError, match="running_var: expected both running statistics or"):
+            ops.batch_norm(x, three, None, training=training)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2, 2), (2, 3, 0)])
+def test_an_empty_batch_changes_nothing(shape):
+    x, mean, var = Tensor(np.ones(shape), requires_grad=True), np.zeros(3), np.ones(3)
+    y = ops.batch_norm(x, mean, var, training=True)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == shape
+    assert not mean.any()
+    assert (var == 1).all()
+
+
+def test_sizes_are_integers():
+    x = np.ones((2, 3))
+    assert ops.layer_norm(x, np.int64(3)).shape == (2, 3)
+    with pytest.raises(TypeError, match="layer_norm: normalized_shape: expected integers, got 3"):
+        ops.layer_norm(x, 3.0)
+    with pytest.raises(TypeError, match="group_norm: num_groups: expected an integer, got 3"):
+        ops.group_norm(x, 3.0)
+    with pytest.raises(TypeError, match="rms_norm: input: expected float32 or float64, got int64"):
+        ops.rms_norm(np.ones((2, 3), np.int64), 3)

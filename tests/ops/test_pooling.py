@@ -185,3 +185,28 @@ def test_bad_input_is_named():
         ops.adaptive_avg_pool2d(x, 2**40)
     with pytest.raises(TypeError, match="x: expected float32 or float64 array, got int64"):
         ops.max_pool2d(np.ones((1, 1, 2, 2), np.int64), 2)
+
+
+def test_in_ceil_mode_one_window_may_be_larger_than_the_input():
+    x = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    np.testing.assert_array_equal(ops.max_pool2d(x, 3, 2, ceil_mode=True).data, [[[4]]])
+    np.testing.assert_array_equal(ops.avg_pool2d(x, 3, 2, ceil_mode=True).data, [[[2.5]]])
+    np.testing.assert_array_equal(ops.max_pool1d(x, 3, 2, ceil_mode=True).data, [[[2], [4]]])
+    np.testing.assert_array_equal(ops.avg_pool1d(x, 3, 2, ceil_mode=True).data, [[[1.5], [3.5]]])
+    given = Tensor(x, requires_grad=True)
+    check_grads(lambda x: ops.avg_pool2d(x, 3, 2, ceil_mode=True), given)
+    with pytest.raises(ValueError, match="no larger than the padded input of length 2, got 4"):
+        ops.max_pool2d(x, 4, 2, ceil_mode=True)
+
+
+def test_sizes_are_integers():
+    x = np.ones((1, 4, 4))
+    assert ops.max_pool2d(x, np.int64(2)).shape == (1, 2, 2)
+    assert ops.adaptive_avg_pool2d(x, np.int64(2)).shape == (1, 2, 2)
+    assert ops.adaptive_avg_pool2d(x, np.array([2, 1])).shape == (1, 2, 1)
+    with pytest.raises(TypeError, match="max_pool2d: kernel_size: expected integers, got 2"):
+        ops.max_pool2d(x, 2.0)
+    with pytest.raises(TypeError, match="adaptive_avg_pool2d: output_size: expected integers"):
+        ops.adaptive_avg_pool2d(x, 2.0)
+    with pytest.raises(TypeError, match="avg_pool2d: divisor_override: expected an integer"):
+        ops.avg_pool2d(x, 2, divisor_override=1.5)

@@ -1,8 +1,36 @@
 """Activations as layers, for :class:`~lamina.nn.Sequential` and for models with a choice."""
 
+import numpy as np
+
 from lamina import ops
-from lamina.nn.module import Module
+from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import count
 from lamina.tensor import Tensor, as_tensor
+
+
+class CELU(Module):
+    """``max(x, 0) + min(0, alpha (exp(x / alpha) - 1))``.
+
+    Args:
+        alpha: the limit below, as a positive number.
+
+    Reference:
+        Barron, Continuously differentiable exponential linear units, 2017.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        if alpha == 0:
+            raise ValueError("CELU: alpha: expected a number other than 0, got 0")
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.celu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"alpha={self.alpha}"
 
 
 class ELU(Module):
@@ -53,6 +81,37 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
+class GLU(Module):
+    """``a sigmoid(b)``, a and b the halves of one axis.
+
+    Args:
+        dim: the axis.
+
+    Reference:
+        Dauphin et al., Language modeling with gated convolutional networks, 2017.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[..., 2 D]`` to ``[..., D]``."""
+        return ops.glu(x, self.dim)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"dim={self.dim}"
+
+
+class Hardsigmoid(Module):
+    """``min(max(x + 3, 0), 6) / 6``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.hardsigmoid(x)
+
+
 class Hardswish(Module):
     """``x min(max(x + 3, 0), 6) / 6``.
 
@@ -63,6 +122,30 @@ class Hardswish(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""
         return ops.hardswish(x)
+
+
+class Hardtanh(Module):
+    """``x`` moved into ``[min_val, max_val]``.
+
+    Args:
+        min_val: lower end.
+        max_val: upper end.
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__()
+        if not min_val <= max_val:
+            raise ValueError(f"Hardtanh: expected min_val <= max_val, got {min_val} and {max_val}")
+        self.min_val = min_val
+        self.max_val = max_val
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.hardtanh(x, self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"min_val={self.min_val}, max_val={self.max_val}"
 
 
 class Identity(Module):
@@ -99,6 +182,14 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}"
 
 
+class LogSigmoid(Module):
+    """``-ln(1 + exp(-x))``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.logsigmoid(x)
+
+
 class LogSoftmax(Module):
     """``x - ln(sum(exp(x)))`` over one axis.
 
@@ -131,12 +222,60 @@ class Mish(Module):
         return ops.mish(x)
 
 
+class PReLU(Module):
+    """``x`` above zero, ``weight x`` elsewhere.
+
+    Parameters:
+        weight: ``[num_parameters]``, ``init``.
+
+    Args:
+        num_parameters: one for all, or C, one for each channel of ``[N, C, ...]``.
+        init: initial slope.
+
+    Reference:
+        He et al., Delving deep into rectifiers, 2015.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        super().__init__()
+        slopes = count("PReLU", "num_parameters", num_parameters)
+        self.weight = Parameter(np.full(slopes, init, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"num_parameters={self.weight.size}"
+
+
 class ReLU(Module):
     """``max(x, 0)``; gradient zero at zero."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""
         return ops.relu(x)
+
+
+class ReLU6(Module):
+    """``min(max(x, 0), 6)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.relu6(x)
+
+
+class SELU(Module):
+    """:class:`ELU` scaled so that mean 0 and variance 1 are kept.
+
+    Reference:
+        Klambauer et al., Self-normalizing neural networks, 2017.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.selu(x)
 
 
 class SiLU(Module):
@@ -202,6 +341,14 @@ class Softplus(Module):
     def extra_repr(self) -> str:
         """The arguments."""
         return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class Softsign(Module):
+    """``x / (1 + |x|)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same."""
+        return ops.softsign(x)
 
 
 class Tanh(Module):

@@ -8,7 +8,8 @@ from lamina import ops
 from lamina.nn import init
 from lamina.nn.linear import Linear
 from lamina.nn.module import Module, Parameter
-from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
+from lamina.ops.conv import integer
+from lamina.tensor import Operand, Tensor, as_tensor, empty
 
 
 class MultiheadAttention(Module):
@@ -59,14 +60,18 @@ class MultiheadAttention(Module):
         rng: init.Rng = None,
     ) -> None:
         super().__init__()
-        kdim, vdim = kdim or embed_dim, vdim or embed_dim
+        name = "MultiheadAttention"
+        embed_dim = integer(name, "embed_dim", embed_dim)
+        num_heads = integer(name, "num_heads", num_heads)
+        kdim = embed_dim if kdim is None else integer(name, "kdim", kdim)
+        vdim = embed_dim if vdim is None else integer(name, "vdim", vdim)
         if min(embed_dim, num_heads, kdim, vdim) < 1 or embed_dim % num_heads:
             raise ValueError(
                 "MultiheadAttention: expected positive sizes and heads that divide embed_dim, "
                 f"got embed_dim {embed_dim}, num_heads {num_heads}, kdim {kdim}, vdim {vdim}"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"MultiheadAttention: dropout: expected 0 <= p < 1, got {dropout}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"MultiheadAttention: dropout: expected 0 to 1, got {dropout}")
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
         self.kdim, self.vdim, self.batch_first = kdim, vdim, batch_first
 
@@ -175,19 +180,19 @@ class MultiheadAttention(Module):
         keys: int,
         key_padding_mask: Operand | None,
         attn_mask: Operand | None,
-    ) -> Array | None:
+    ) -> Tensor | None:
         """Both masks as one that broadcasts to ``[N, H, L, S]``, true where a key is seen."""
-        masks = []
+        masks: list[Tensor] = []
         if key_padding_mask is not None:
-            mask = np.asarray(as_tensor(key_padding_mask).data)
+            mask = as_tensor(key_padding_mask)
             if mask.shape not in ((n, keys), (keys,)):
                 raise ValueError(
                     f"MultiheadAttention: key_padding_mask: expected shape {(n, keys)}, "
                     f"got {mask.shape}"
                 )
-            masks.append(mask.reshape(-1, 1, 1, keys))
+            masks.append(mask.reshape(n if mask.ndim == 2 else 1, 1, 1, keys))
         if attn_mask is not None:
-            mask = np.asarray(as_tensor(attn_mask).data)
+            mask = as_tensor(attn_mask)
             heads = n * self.num_heads, length, keys
             if mask.shape not in (heads, heads[1:]):
                 raise ValueError(
@@ -204,10 +209,11 @@ class MultiheadAttention(Module):
                     f"MultiheadAttention: mask: expected booleans or floats, got {mask.dtype}"
                 )
         if all(mask.dtype.kind == "b" for mask in masks):
-            hidden = masks[0] | masks[-1]
-            return np.logical_not(hidden)
+            return Tensor(~(masks[0].data | masks[-1].data))
         added = [
-            np.where(mask, -np.inf, 0.0).astype(init.FLOAT) if mask.dtype.kind == "b" else mask
+            Tensor(np.where(mask.data, -np.inf, 0.0).astype(init.FLOAT))
+            if mask.dtype.kind == "b"
+            else mask
             for mask in masks
         ]
         return added[0] + added[1] if len(added) == 2 else added[0]

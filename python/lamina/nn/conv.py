@@ -7,7 +7,7 @@ import numpy as np
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.module import Module, Parameter
-from lamina.ops.conv import Sizes, sizes
+from lamina.ops.conv import Sizes, integer, sizes
 from lamina.tensor import Operand, Tensor
 
 Rng = np.random.Generator | None
@@ -35,6 +35,9 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name, axes = type(self).__name__, self.axes
+        in_channels = integer(name, "in_channels", in_channels)
+        out_channels = integer(name, "out_channels", out_channels)
+        groups = integer(name, "groups", groups)
         if in_channels < 1 or out_channels < 1:
             raise ValueError(
                 f"{name}: channels: expected at least 1, got {in_channels} and {out_channels}"
@@ -44,8 +47,12 @@ class _Conv(Module):
                 f"{name}: groups: expected a divisor of {in_channels} and {out_channels} "
                 f"channels, got {groups}"
             )
-        if padding_mode != "zeros":
-            raise ValueError(f"{name}: padding_mode: expected 'zeros', got {padding_mode!r}")
+        modes = ("zeros",) if self.transposed else ("zeros", "reflect", "replicate", "circular")
+        if padding_mode not in modes:
+            expected = ", ".join(map(repr, modes))
+            raise ValueError(
+                f"{name}: padding_mode: expected one of {expected}, got {padding_mode!r}"
+            )
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(
@@ -77,6 +84,19 @@ class _Conv(Module):
         else:
             self.register_parameter("bias", None)
 
+    def _padded(self, x: Operand) -> tuple[Operand, Sizes | str]:
+        """The input, and the zeros that it still needs."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        amounts: list[int] = []
+        for axis in reversed(range(self.axes)):
+            if self.padding == "same":
+                total = self.dilation[axis] * (self.kernel_size[axis] - 1)
+                amounts += [total // 2, total - total // 2]
+            else:
+                amounts += [0 if isinstance(self.padding, str) else self.padding[axis]] * 2
+        return ops.pad(x, amounts, self.padding_mode), 0
+
     def extra_repr(self) -> str:
         """Sizes, and the options that are not the default."""
         text = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
@@ -92,6 +112,8 @@ class _Conv(Module):
                 text.append(f"{option}={value}")
         if self.bias is None:
             text.append("bias=False")
+        if self.padding_mode != "zeros":
+            text.append(f"padding_mode={self.padding_mode!r}")
         return ", ".join(text)
 
 
@@ -113,11 +135,12 @@ class Conv1d(_Conv):
         out_channels: O.
         kernel_size: K.
         stride: step of the kernel.
-        padding: zeros at either end, ``"same"`` or ``"valid"``.
+        padding: how many numbers at either end, ``"same"`` or ``"valid"``.
         dilation: step between the taps of the kernel.
         groups: parts into which the channels are cut.
         bias: whether the layer has a bias.
-        padding_mode: ``"zeros"``.
+        padding_mode: what stands at either end: ``"zeros"``, or as in :func:`lamina.ops.pad`
+            ``"reflect"``, ``"replicate"`` or ``"circular"``.
         rng: source of the initial parameters.
 
     Reference:
@@ -156,8 +179,9 @@ class Conv1d(_Conv):
 
     def forward(self, x: Operand) -> Tensor:
         """Map ``[N, C, L]`` to ``[N, O, OL]``."""
+        x, padding = self._padded(x)
         return ops.conv1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
 
@@ -176,11 +200,12 @@ class Conv2d(_Conv):
         out_channels: O.
         kernel_size: KH and KW; one number is both, as for the next three.
         stride: step of the kernel.
-        padding: zeros at either end, ``"same"`` or ``"valid"``.
+        padding: how many numbers at either end, ``"same"`` or ``"valid"``.
         dilation: step between the taps of the kernel.
         groups: parts into which the channels are cut.
         bias: whether the layer has a bias.
-        padding_mode: ``"zeros"``.
+        padding_mode: what stands at either end: ``"zeros"``, or as in :func:`lamina.ops.pad`
+            ``"reflect"``, ``"replicate"`` or ``"circular"``.
         rng: source of the initial parameters.
 
     Reference:
@@ -221,8 +246,9 @@ class Conv2d(_Conv):
 
     def forward(self, x: Operand) -> Tensor:
         """Map ``[N, C, H, W]`` to ``[N, O, OH, OW]``."""
+        x, padding = self._padded(x)
         return ops.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
         )
 
 

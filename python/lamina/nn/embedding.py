@@ -5,6 +5,7 @@ import numpy as np
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import integer
 from lamina.ops.embedding import resolve_padding
 from lamina.tensor import Operand, Tensor
 
@@ -31,6 +32,8 @@ class Embedding(Module):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
+        num_embeddings = integer("Embedding", "num_embeddings", num_embeddings)
+        embedding_dim = integer("Embedding", "embedding_dim", embedding_dim)
         if num_embeddings < 1 or embedding_dim < 1:
             raise ValueError(
                 f"Embedding: sizes must be positive, got {num_embeddings}, {embedding_dim}"

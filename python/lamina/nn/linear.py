@@ -3,6 +3,7 @@
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import integer
 from lamina.tensor import Operand, Tensor, empty
 
 
@@ -23,6 +24,8 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None
     ) -> None:
         super().__init__()
+        in_features = integer("Linear", "in_features", in_features)
+        out_features = integer("Linear", "out_features", out_features)
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear: sizes must be positive, got {in_features}, {out_features}")
         self.in_features, self.out_features = in_features, out_features

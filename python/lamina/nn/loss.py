@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from lamina import ops
 from lamina.nn.module import Module
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.ops.loss import constant
+from lamina.tensor import Array, Operand, Tensor
 
 
 class _Loss(Module):
@@ -32,11 +31,11 @@ class _WeightedLoss(_Loss):
 
     def __init__(self, weight: Operand | None, reduction: str) -> None:
         super().__init__(reduction)
-        self.register_buffer("weight", _array(weight))
+        self._buffer("weight", weight)
 
-
-def _array(weight: Operand | None) -> Array | None:
-    return None if weight is None else np.asarray(as_tensor(weight).data)
+    def _buffer(self, name: str, value: Operand | None) -> None:
+        array = None if value is None else constant(type(self).__name__, name, value)
+        self.register_buffer(name, array)
 
 
 class CrossEntropyLoss(_WeightedLoss):
@@ -202,7 +201,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
         pos_weight: Operand | None = None,
     ) -> None:
         super().__init__(weight, reduction)
-        self.register_buffer("pos_weight", _array(pos_weight))
+        self._buffer("pos_weight", pos_weight)
 
     def forward(self, input: Operand, target: Operand) -> Tensor:
         """Loss of two arrays of one shape."""

@@ -1,5 +1,6 @@
 """Modules: trees of parameters with a ``forward``."""
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, overload
@@ -29,6 +30,36 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+Hook = Callable[..., Any]
+_keys = itertools.count()
+
+
+class _Hooks(NamedTuple):
+    """Functions around ``forward``, in the order in which they were registered."""
+
+    before: dict[int, Hook]
+    after: dict[int, Hook]
+
+
+class HookHandle:
+    """What takes a hook away again: :meth:`remove`, or the end of a ``with`` block."""
+
+    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+        self._hooks = hooks
+        self._key = next(_keys)
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; nothing happens the second time."""
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
 class Module:
     """Base of layers and models.
 
@@ -40,6 +71,8 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Array | None]
     _modules: "dict[str, Module | None]"
+    # Of the class, so that a module without hooks pays for one look at an attribute.
+    _hooks: _Hooks | None = None
 
     def __init__(self) -> None:
         object.__setattr__(self, "training", True)
@@ -59,15 +92,14 @@ class Module:
             self._forget(name)
             self._modules[name] = value
         elif name in self._buffers:
-            if value is not None and not isinstance(value, np.ndarray):
-                raise TypeError(f"{name}: expected an array, got {type(value).__name__}")
+            self._check_type(name, value, np.ndarray)
             self._buffers[name] = value
-        elif value is None and name in self._parameters:
-            self._parameters[name] = None
-        elif value is None and name in self._modules:
-            self._modules[name] = None
-        else:
-            self._forget(name)
+        elif name in self._parameters:
+            self._check_type(name, value, Parameter)
+            self._parameters[name] = value
+        elif name in self._modules:
+            self._check_type(name, value, Module)
+            self._modules[name] = value
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -78,21 +110,73 @@ class Module:
         for table in (self._parameters, self._buffers, self._modules):
             table.pop(name, None)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Set an attribute that is a parameter or, where the layer goes without, ``None``."""
-        self._forget(name)
-        self._parameters[name] = parameter
-        object.__setattr__(self, name, parameter)
+    def _check_type(self, name: str, value: Any, wanted: type) -> None:
+        if value is not None and not isinstance(value, wanted):
+            raise TypeError(
+                f"{type(self).__name__}: {name}: expected {wanted.__name__} or None, "
+                f"got {type(value).__name__}"
+            )
 
-    def register_buffer(self, name: str, value: Array | None) -> None:
-        """Set an attribute that is part of the state but not trained."""
-        self._forget(name)
-        self._buffers[name] = value
+    def _register(self, table: dict[str, Any], name: str, value: Any, wanted: type) -> None:
+        layer = type(self).__name__
+        if not isinstance(name, str):
+            raise TypeError(f"{layer}: name: expected str, got {type(name).__name__}")
+        if not name or "." in name:
+            raise KeyError(f"{layer}: name: expected some letters and no dot, got {name!r}")
+        if hasattr(self, name) and name not in table:
+            raise KeyError(f"{layer}: {name!r} is already an attribute")
+        self._check_type(name, value, wanted)
+        table[name] = value
         object.__setattr__(self, name, value)
 
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set an attribute that is a parameter or, where the layer goes without, ``None``."""
+        self._register(self._parameters, name, parameter, Parameter)
+
+    def register_buffer(self, name: str, value: Array | None) -> None:
+        """Set an attribute that is part of the state but not trained, an array."""
+        self._register(self._buffers, name, value, np.ndarray)
+
+    def add_module(self, name: str, module: "Module | None") -> None:
+        """Set an attribute that is a module, under a name that need not be an identifier."""
+        self._register(self._modules, name, module, Module)
+
+    def register_forward_pre_hook(self, hook: Hook) -> HookHandle:
+        """Call ``hook(module, args)`` before ``forward``.
+
+        What it returns, unless ``None``, takes the place of the positional arguments: a tuple of
+        them or the only one. Keyword arguments stay as they are.
+        """
+        return HookHandle(self._own_hooks().before, hook)
+
+    def register_forward_hook(self, hook: Hook) -> HookHandle:
+        """Call ``hook(module, args, output)`` after ``forward``.
+
+        What it returns, unless ``None``, takes the place of the output.
+        """
+        return HookHandle(self._own_hooks().after, hook)
+
+    def _own_hooks(self) -> _Hooks:
+        if self._hooks is None:
+            object.__setattr__(self, "_hooks", _Hooks({}, {}))
+        hooks: _Hooks = self.__dict__["_hooks"]
+        return hooks
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What ``forward`` makes of the arguments."""
-        return self.forward(*args, **kwargs)
+        """What ``forward``, and the hooks around it, make of the arguments."""
+        hooks = self._hooks
+        if hooks is None:
+            return self.forward(*args, **kwargs)
+        for hook in list(hooks.before.values()):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook in list(hooks.after.values()):
+            changed = hook(self, args, output)
+            if changed is not None:
+                output = changed
+        return output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines its own."""
@@ -148,6 +232,35 @@ class Module:
     def buffers(self) -> Iterator[Array]:
         """Buffers."""
         return (buffer for _, buffer in self.named_buffers())
+
+    def get_submodule(self, target: str) -> "Module":
+        """The module of a dotted name; this one where it is empty.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        module: Module = self
+        for name in target.split(".") if target else ():
+            below = module._modules.get(name)
+            if below is None:
+                raise AttributeError(
+                    f"{type(self).__name__}: no module {target!r}: "
+                    f"{type(module).__name__} has no {name!r}"
+                )
+            module = below
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        path, _, name = target.rpartition(".")
+        parameter = self.get_submodule(path)._parameters.get(name)
+        if parameter is None:
+            raise AttributeError(f"{type(self).__name__}: no parameter {target!r}")
+        return parameter
 
     def num_parameters(self) -> int:
         """How many numbers are trained."""
@@ -206,13 +319,13 @@ class Module:
 
     # State.
 
-    def state_dict(self) -> "OrderedDict[str, Array]":
+    def state_dict(self, *, prefix: str = "") -> "OrderedDict[str, Array]":
         """The arrays of parameters and buffers by dotted name; shared ones under every name.
 
-        They are the module's own arrays, not copies.
+        They are the module's own arrays, not copies. ``prefix`` stands before every name.
         """
         state: OrderedDict[str, Array] = OrderedDict()
-        self._collect_state(state, "")
+        self._collect_state(state, prefix)
         return state
 
     def _collect_state(self, state: "OrderedDict[str, Array]", prefix: str) -> None:
@@ -250,7 +363,12 @@ class Module:
         arrays: dict[str, Array] = {}
         for name in own:
             if name in state:
-                value = np.asarray(state[name])
+                try:
+                    value = np.asarray(state[name])
+                except (TypeError, ValueError, RuntimeError) as error:
+                    kind = type(state[name]).__name__
+                    problems.append(f"{name}: expected an array, got {kind} ({error})")
+                    continue
                 if value.shape != own[name].shape:
                     problems.append(f"{name}: expected shape {own[name].shape}, got {value.shape}")
                 elif value.dtype.kind not in "biuf":
@@ -278,6 +396,14 @@ def _join(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
 
 
+def _check_module(container: Module, name: str, module: Any) -> None:
+    # A layer may go without a module, a container not.
+    if not isinstance(module, Module):
+        raise TypeError(
+            f"{type(container).__name__}: {name}: expected a Module, got {type(module).__name__}"
+        )
+
+
 class Sequential(Module):
     """Modules called one after the other; given as arguments or as one ordered mapping."""
 
@@ -288,11 +414,8 @@ class Sequential(Module):
         else:
             named = {str(i): module for i, module in enumerate(modules)}.items()  # type: ignore[assignment]
         for name, module in named:
-            if not isinstance(module, Module):
-                raise TypeError(
-                    f"Sequential: {name}: expected a Module, got {type(module).__name__}"
-                )
-            setattr(self, name, module)
+            _check_module(self, name, module)
+            self.add_module(name, module)
 
     def forward(self, x: Any) -> Any:
         """The output of the last module."""
@@ -303,7 +426,9 @@ class Sequential(Module):
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
-        setattr(self, str(len(self._modules)), module)
+        name = str(len(self._modules))
+        _check_module(self, name, module)
+        self.add_module(name, module)
         return self
 
     def __len__(self) -> int:
@@ -330,8 +455,18 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
-        setattr(self, str(len(self)), module)
+        name = str(len(self))
+        _check_module(self, name, module)
+        self.add_module(name, module)
         return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module before the one at ``index``, as :meth:`list.insert` does."""
+        _check_module(self, str(index), module)
+        modules = list(self)
+        modules.insert(index, module)
+        for i, each in enumerate(modules):
+            self.add_module(str(i), each)
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
@@ -345,8 +480,18 @@ class ModuleList(Module):
     def __iter__(self) -> Iterator[Any]:
         return self.children()
 
-    def __getitem__(self, index: int) -> Any:
-        return list(self.children())[index]
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ModuleList": ...
+    def __getitem__(self, index: int | slice) -> Any:
+        modules = list(self.children())
+        return ModuleList(modules[index]) if isinstance(index, slice) else modules[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        name = str(range(len(self))[index])
+        _check_module(self, name, module)
+        self.add_module(name, module)
 
 
 class ModuleDict(Module):
@@ -360,7 +505,8 @@ class ModuleDict(Module):
     def __setitem__(self, name: str, module: Module) -> None:
         if name in dir(type(self)):
             raise KeyError(f"ModuleDict: {name!r} is the name of a method")
-        setattr(self, name, module)
+        _check_module(self, name, module)
+        self.add_module(name, module)
 
     def __getitem__(self, name: str) -> Any:
         return self._modules[name]

@@ -1,17 +1,17 @@
 """Normalisation layers."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from lamina import ops
 from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import Sizes, count, integer, integers
 from lamina.tensor import Tensor
 
 
-def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+def _shape(layer: str, normalized_shape: Sizes) -> tuple[int, ...]:
+    shape = integers(layer, "normalized_shape", normalized_shape)
     if not shape or min(shape) < 1:
         raise ValueError(
             f"{layer}: normalized_shape: expected positive lengths, got {normalized_shape}"
@@ -48,7 +48,7 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
+        normalized_shape: Sizes,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -89,7 +89,7 @@ class RMSNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
+        normalized_shape: Sizes,
         eps: float | None = None,
         elementwise_affine: bool = True,
     ) -> None:
@@ -126,11 +126,7 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(
-                f"{type(self).__name__}: num_features: expected at least 1, got {num_features}"
-            )
-        self.num_features = num_features
+        self.num_features = num_features = count(type(self).__name__, "num_features", num_features)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -240,6 +236,8 @@ class GroupNorm(Module):
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
     ) -> None:
         super().__init__()
+        num_groups = integer("GroupNorm", "num_groups", num_groups)
+        num_channels = integer("GroupNorm", "num_channels", num_channels)
         if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups: expected a divisor of the {num_channels} channels, "
@@ -265,8 +263,40 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
-class InstanceNorm2d(Module):
-    """``(x - mean) / sqrt(var + eps)`` of each channel of each image, without running statistics.
+class _InstanceNorm(Module):
+    """What instance norms of all ranks share."""
+
+    _rank: ClassVar[int]
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__()
+        self.num_features = num_features = count(type(self).__name__, "num_features", num_features)
+        self.eps = eps
+        self.affine = affine
+        self.register_parameter("weight", _ones((num_features,), affine))
+        self.register_parameter("bias", _zeros((num_features,), affine))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, ...]`` to the same shape."""
+        if x.ndim != self._rank or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: x: expected {self._rank} axes and {self.num_features} "
+                f"channels, got shape {x.shape}"
+            )
+        return ops.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"{self.num_features}, eps={self.eps}, affine={self.affine}"
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """``(x - mean) / sqrt(var + eps)`` of each channel of each signal ``[N, C, L]``.
+
+    There are no running statistics.
 
     Parameters:
         weight: ``[C]``, ones. bias: ``[C]``, zeros. Both only where ``affine``.
@@ -280,30 +310,22 @@ class InstanceNorm2d(Module):
         Ulyanov et al., Instance normalization: the missing ingredient for fast stylization, 2016.
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
+    _rank = 3
 
-    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False) -> None:
-        super().__init__()
-        if num_features < 1:
-            raise ValueError(
-                f"InstanceNorm2d: num_features: expected at least 1, got {num_features}"
-            )
-        self.num_features = num_features
-        self.eps = eps
-        self.affine = affine
-        self.register_parameter("weight", _ones((num_features,), affine))
-        self.register_parameter("bias", _zeros((num_features,), affine))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, C, H, W]`` to the same shape."""
-        if x.ndim != 4 or x.shape[1] != self.num_features:
-            raise ValueError(
-                f"InstanceNorm2d: x: expected 4 axes and {self.num_features} channels, "
-                f"got shape {x.shape}"
-            )
-        return ops.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+class InstanceNorm2d(_InstanceNorm):
+    """:class:`InstanceNorm1d` for images ``[N, C, H, W]``.
 
-    def extra_repr(self) -> str:
-        """The arguments."""
-        return f"{self.num_features}, eps={self.eps}, affine={self.affine}"
+    Parameters:
+        weight: ``[C]``, ones. bias: ``[C]``, zeros. Both only where ``affine``.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        affine: whether there are parameters.
+
+    Reference:
+        Ulyanov et al., Instance normalization: the missing ingredient for fast stylization, 2016.
+    """
+
+    _rank = 4

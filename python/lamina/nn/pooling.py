@@ -4,7 +4,7 @@ from typing import Any
 
 from lamina import ops
 from lamina.nn.module import Module
-from lamina.ops.conv import Sizes, sizes
+from lamina.ops.conv import Sizes, count, sizes
 from lamina.ops.pooling import OutputSize
 from lamina.tensor import Operand, Tensor
 
@@ -167,10 +167,8 @@ class AvgPool2d(_Pool):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
-        if divisor_override is not None and divisor_override < 1:
-            raise ValueError(
-                f"AvgPool2d: divisor_override: expected at least 1, got {divisor_override}"
-            )
+        if divisor_override is not None:
+            divisor_override = count("AvgPool2d", "divisor_override", divisor_override)
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 

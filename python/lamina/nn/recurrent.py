@@ -7,6 +7,7 @@ import numpy as np
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.module import Module, Parameter
+from lamina.ops.conv import count, integer
 from lamina.tensor import Operand, Tensor, as_tensor
 
 Rng = np.random.Generator | None
@@ -32,11 +33,8 @@ class _Recurrent(Module):
         rng: Rng = None,
     ) -> None:
         super().__init__()
-        _check_sizes(type(self).__name__, input_size, hidden_size)
-        if num_layers < 1:
-            raise ValueError(
-                f"{type(self).__name__}: num_layers: expected at least 1, got {num_layers}"
-            )
+        input_size, hidden_size = _sizes(type(self).__name__, input_size, hidden_size)
+        num_layers = count(type(self).__name__, "num_layers", num_layers)
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"{type(self).__name__}: dropout: expected 0 to 1, got {dropout}")
         self.input_size = input_size
@@ -291,7 +289,7 @@ class _Cell(Module):
         self, input_size: int, hidden_size: int, bias: bool = True, *, rng: Rng = None
     ) -> None:
         super().__init__()
-        _check_sizes(type(self).__name__, input_size, hidden_size)
+        input_size, hidden_size = _sizes(type(self).__name__, input_size, hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
         rows = self.gates * hidden_size
@@ -431,12 +429,15 @@ def _uniform(shape: tuple[int, ...], hidden_size: int, rng: Rng) -> Parameter:
     return parameter
 
 
-def _check_sizes(layer: str, input_size: int, hidden_size: int) -> None:
+def _sizes(layer: str, input_size: int, hidden_size: int) -> tuple[int, int]:
+    input_size = integer(layer, "input_size", input_size)
+    hidden_size = integer(layer, "hidden_size", hidden_size)
     if input_size < 1 or hidden_size < 1:
         raise ValueError(
             f"{layer}: expected sizes of at least 1, got input_size {input_size} and "
             f"hidden_size {hidden_size}"
         )
+    return input_size, hidden_size
 
 
 def _check_nonlinearity(layer: str, nonlinearity: str) -> None:

@@ -5,6 +5,7 @@ from lamina.ops.activation import (
     elu,
     exp,
     gelu,
+    glu,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -12,6 +13,7 @@ from lamina.ops.activation import (
     log,
     logsigmoid,
     mish,
+    prelu,
     relu,
     relu6,
     selu,
@@ -23,8 +25,10 @@ from lamina.ops.activation import (
 )
 from lamina.ops.attention import attention_weights, scaled_dot_product_attention, self_attention
 from lamina.ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from lamina.ops.distance import cosine_similarity, normalize
 from lamina.ops.dropout import dropout, dropout2d
 from lamina.ops.embedding import embedding
+from lamina.ops.interpolation import interpolate
 from lamina.ops.join import cat, chunk, maximum, minimum, split, stack, where
 from lamina.ops.linear import linear, matmul
 from lamina.ops.loss import (
@@ -59,6 +63,7 @@ from lamina.ops.recurrent import (
     rnn_tanh,
     rnn_tanh_cell,
 )
+from lamina.ops.shape import one_hot, pad
 from lamina.ops.softmax import log_softmax, softmax
 
 __all__ = [
@@ -78,6 +83,7 @@ __all__ = [
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
     "dropout",
@@ -86,6 +92,7 @@ __all__ = [
     "embedding",
     "exp",
     "gelu",
+    "glu",
     "group_norm",
     "gru",
     "gru_cell",
@@ -94,6 +101,7 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -112,6 +120,10 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "prelu",
     "relu",
     "relu6",
     "rms_norm",

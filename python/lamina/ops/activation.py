@@ -1,8 +1,11 @@
 """Activations and element-wise functions, on tensors of any shape."""
 
+import numpy as np
+
 from lamina import _kernels
+from lamina.ops.join import split
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor
+from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
 
 # Their slope follows from the output, which is kept in place of the input.
 _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
@@ -52,6 +55,15 @@ def gelu(input: Operand, approximate: str = "none") -> Tensor:
     raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
 
 
+def glu(input: Operand, dim: int = -1) -> Tensor:
+    """``a sigmoid(b)``, a and b the halves of the axis ``dim``. Dauphin et al., 2017."""
+    x = as_tensor(input)
+    if not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
+        raise ValueError(f"glu: dim: expected an axis of even length, got {dim} of {x.shape}")
+    a, b = split(x, [x.shape[dim] // 2] * 2, dim)
+    return a * sigmoid(b)
+
+
 def hardsigmoid(input: Operand) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
     return _apply("hardsigmoid", input)
@@ -87,6 +99,29 @@ def logsigmoid(input: Operand) -> Tensor:
 def mish(input: Operand) -> Tensor:
     """``x tanh(ln(1 + exp(x)))``. Misra, 2019."""
     return _apply("mish", input)
+
+
+def prelu(input: Operand, weight: Operand) -> Tensor:
+    """``x`` above zero, ``weight x`` elsewhere. He et al., 2015.
+
+    Args:
+        input: ``[N, C, ...]``, or any shape where there is one weight.
+        weight: ``[C]`` or ``[1]``.
+    """
+    x, w = as_tensor(input), as_tensor(weight)
+    if x.dtype.kind != "f":
+        raise TypeError(f"prelu: input: expected floats, got {x.dtype}")
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if w.shape not in ((), (1,), (channels,)):
+        raise ValueError(f"prelu: weight: expected shape [1] or [{channels}], got {list(w.shape)}")
+    data, shape = x.data, w.shape
+    slope = w.data.reshape(-1, *[1] * (x.ndim - 2)) if w.size > 1 else w.data.reshape(())
+    scale = np.where(data > 0, np.ones((), data.dtype), slope.astype(data.dtype, copy=False))
+
+    def vjp(dy: Array) -> Gradients:
+        return dy * scale, sum_to(dy * np.minimum(data, 0), slope.shape).reshape(shape)
+
+    return Tensor.record(data * scale, (x, w), vjp)
 
 
 def relu(input: Operand) -> Tensor:

@@ -1,8 +1,11 @@
 """Scaled dot-product attention."""
 
+import math
+
 import numpy as np
 
 from lamina import _kernels
+from lamina.ops.conv import integer
 from lamina.ops.dropout import dropout
 from lamina.ops.linear import matmul
 from lamina.ops.softmax import softmax
@@ -39,9 +42,10 @@ def scaled_dot_product_attention(
         heads.
 
     Raises:
-        ValueError: shapes do not agree, or ``dropout_p`` is no probability below one.
+        ValueError: shapes do not agree, or ``dropout_p`` is no probability.
         TypeError: ``attn_mask`` is neither boolean nor floating.
     """
+    _check_dropout("scaled_dot_product_attention", dropout_p)
     query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
     mask = None if attn_mask is None else as_tensor(attn_mask)
     if dropout_p > 0 or (mask is not None and mask.requires_grad):
@@ -83,7 +87,7 @@ def self_attention(
             then the values.
         num_heads: H.
         num_kv_heads: Hk, which divides H; H by default.
-        attn_mask: as there, broadcastable to ``[N, H, L, L]``; takes no gradient.
+        attn_mask: as there, broadcastable to ``[N, H, L, L]``.
         is_causal: whether a token sees only itself and those before it.
         scale: factor of the scores, ``1 / sqrt(D)`` by default.
 
@@ -95,7 +99,10 @@ def self_attention(
     """
     qkv = as_tensor(qkv)
     x = qkv.data
-    kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+    num_heads = integer("self_attention", "num_heads", num_heads)
+    kv_heads = num_heads
+    if num_kv_heads is not None:
+        kv_heads = integer("self_attention", "num_kv_heads", num_kv_heads)
     if num_heads < 1 or kv_heads < 1 or num_heads % kv_heads:
         raise ValueError(
             f"self_attention: num_kv_heads: expected a divisor of {num_heads} heads, got {kv_heads}"
@@ -109,15 +116,21 @@ def self_attention(
     d = width // (num_heads + 2 * kv_heads)
     mask = None
     if attn_mask is not None:
-        shape = (n, num_heads, length, d)
-        mask = _mask(as_tensor(attn_mask).data, shape, length, x.dtype)
+        given = as_tensor(attn_mask)
+        if given.requires_grad:
+            # The kernel over the packed projection has no gradient of the mask.
+            heads = qkv.reshape(n, length, num_heads + 2 * kv_heads, d).transpose(1, 2)
+            q, k, v = heads[:, :num_heads], heads[:, num_heads:-kv_heads], heads[:, -kv_heads:]
+            y = scaled_dot_product_attention(q, k, v, given, 0.0, is_causal, scale, True)
+            return y.transpose(1, 2).reshape(n, length, num_heads * d)
+        mask = _mask(given.data, (n, num_heads, length, d), length, x.dtype)
     args = num_heads, kv_heads, mask, is_causal, _scale(scale, d)
-    y, lse = _kernels.self_attention_forward(x, *args)
+    out, lse = _kernels.self_attention_forward(x, *args)
 
     def vjp(dy: Array) -> Gradients:
-        return (_kernels.self_attention_backward(dy.reshape(y.shape), x, *args, y, lse),)
+        return (_kernels.self_attention_backward(dy.reshape(out.shape), x, *args, out, lse),)
 
-    return Tensor.record(y.reshape(n, length, num_heads * d), (qkv,), vjp)
+    return Tensor.record(out.reshape(n, length, num_heads * d), (qkv,), vjp)
 
 
 def attention_weights(
@@ -133,8 +146,7 @@ def attention_weights(
 
     Arguments are as there. Gradients flow also to ``attn_mask`` where it is an added tensor.
     """
-    if not 0.0 <= dropout_p < 1.0:
-        raise ValueError(f"attention_weights: dropout_p: expected 0 <= p < 1, got {dropout_p}")
+    _check_dropout("attention_weights", dropout_p)
     query, key = as_tensor(query), as_tensor(key)
     _check("attention_weights", query, key, key, enable_gqa)
     shape = query.data.shape
@@ -163,6 +175,11 @@ def attention_weights(
     return dropout(weights, dropout_p)
 
 
+def _check_dropout(op: str, p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{op}: dropout_p: expected 0 to 1, got {p}")
+
+
 def _check(op: str, query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> None:
     q, k, v = query.data, key.data, value.data
     if q.ndim < 2 or not q.ndim == k.ndim == v.ndim or q.shape[:-3] != k.shape[:-3]:
@@ -183,7 +200,7 @@ def _four_axes(x: Array) -> Array:
         return x
     if x.ndim < 4:
         return x.reshape((1,) * (4 - x.ndim) + x.shape)
-    return x.reshape(-1, *x.shape[-3:])
+    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
 
 def _scale(scale: float | None, d: int) -> float:

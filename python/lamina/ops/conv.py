@@ -4,13 +4,15 @@ A function for signals ``[N, C, L]`` is that for images with a height of one. Bo
 sample without the first axis.
 """
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 from lamina import _kernels
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
-Sizes = int | Sequence[int]
+Sizes = SupportsIndex | Sequence[SupportsIndex]
 _Pair = tuple[int, int]
 _Padding = tuple[_Pair, _Pair]
 
@@ -166,7 +168,7 @@ def _conv(
         _on_image(steps, 1),
         _padding(op, padding, ws.shape, steps, gaps),
         _on_image(gaps, 1),
-        _groups(op, groups),
+        count(op, "groups", groups),
     )
     y = _kernels.conv2d_forward(xs, ws, None if b is None else b.data, *options)
     needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
@@ -197,7 +199,7 @@ def _conv_transpose(
         ((pad[0], pad[0]), (pad[1], pad[1])),
         _on_image(sizes(op, "output_padding", output_padding, axes, 0), 0),
         _on_image(sizes(op, "dilation", dilation, axes, 1), 1),
-        _groups(op, groups),
+        count(op, "groups", groups),
     )
     y = _kernels.conv_transpose2d_forward(xs, ws, None if b is None else b.data, *options)
     needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
@@ -212,7 +214,7 @@ def _conv_transpose(
 
 def sizes(op: str, arg: str, value: Sizes, axes: int, least: int) -> tuple[int, ...]:
     """``value`` as one number for each axis, checked against the least allowed."""
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
+    values = integers(op, arg, value)
     if len(values) == 1:
         values *= axes
     if len(values) != axes or any(not least <= v < 2**63 for v in values):
@@ -221,10 +223,34 @@ def sizes(op: str, arg: str, value: Sizes, axes: int, least: int) -> tuple[int, 
     return values
 
 
-def _groups(op: str, groups: int) -> int:
-    if not 1 <= groups < 2**63:
-        raise ValueError(f"{op}: groups: expected at least 1, got {groups}")
-    return groups
+def integers(op: str, arg: str, value: Sizes) -> tuple[int, ...]:
+    """One integer or several, of Python or NumPy, as a tuple."""
+    if isinstance(value, int):
+        return (value,)
+    try:
+        return tuple(map(operator.index, value))  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        return (operator.index(value),)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{op}: {arg}: expected integers, got {value!r}") from None
+
+
+def integer(op: str, arg: str, value: SupportsIndex) -> int:
+    """``value``, an integer of Python or NumPy, as Python's."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {arg}: expected an integer, got {value!r}") from None
+
+
+def count(op: str, arg: str, value: SupportsIndex) -> int:
+    """``value`` as an integer of at least one."""
+    number = integer(op, arg, value)
+    if not 1 <= number < 2**63:
+        raise ValueError(f"{op}: {arg}: expected at least 1, got {value}")
+    return number
 
 
 def _padding(

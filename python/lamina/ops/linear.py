@@ -1,5 +1,7 @@
 """Matrix products and the fully connected layer."""
 
+import math
+
 import numpy as np
 
 from lamina import _kernels
@@ -68,7 +70,8 @@ def _product(a: Array, b: Array) -> Array:
         a, b = a.astype(kind), b.astype(kind)
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         # One right-hand matrix for all: the rows of the left ones form a single matrix.
-        y = _kernels.matmul_batched(a.reshape(1, -1, a.shape[-1]), b[np.newaxis])
+        rows = a.reshape(1, math.prod(a.shape[:-1]), a.shape[-1])
+        y = _kernels.matmul_batched(rows, b[np.newaxis])
         return y.reshape(*a.shape[:-1], b.shape[-1])
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -112,7 +115,7 @@ def linear(
             f"linear: input: expected its last axis to match a weight [O, I] of shape {w.shape}, "
             f"got {x.shape}"
         )
-    rows = x if x.ndim == 2 else x.reshape(x.size // max(x.shape[-1], 1), x.shape[-1])
+    rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     needs = (
         input.requires_grad,
         weight.requires_grad,

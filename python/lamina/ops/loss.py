@@ -1,6 +1,7 @@
 """Losses. Names, arguments and defaults are those of ``torch.nn.functional``."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,8 +41,9 @@ def cross_entropy(
         return _soft_cross_entropy(x, t, weight, reduction, label_smoothing)
     logits, shape = _rows("cross_entropy", x.data)
     targets = _class_indices("cross_entropy", t.data, shape)
-    weights = _class_weight(weight, logits.dtype)
-    options = weights, ignore_index, float(label_smoothing), reduction
+    weights = _class_weight("cross_entropy", weight, logits.dtype)
+    ignored = _ignored("cross_entropy", ignore_index)
+    options = weights, ignored, float(label_smoothing), reduction
     wanted = x.requires_grad and is_grad_enabled()
     loss, stats, unit = _kernels.cross_entropy_forward(logits, targets, *options, wanted)
     # Most losses are backed up from with a gradient of one, for which the work is already done.
@@ -73,12 +75,12 @@ def _soft_cross_entropy(
         t = t * (1 - label_smoothing) + label_smoothing / classes
     terms = t * log_softmax(x, axis)
     if weight is not None:
-        factor = as_tensor(weight).data.astype(x.dtype, copy=False)
+        factor = as_tensor(weight).to(x.dtype)
         if factor.shape != (classes,):
             raise ValueError(
                 f"cross_entropy: weight: expected shape ({classes},), got {factor.shape}"
             )
-        terms = terms * Tensor(factor.reshape(-1, *[1] * (x.ndim - 1 - axis)))
+        terms = terms * factor.reshape(classes, *[1] * (x.ndim - 1 - axis))
     if reduction == "none":
         return -terms.sum(axis)
     return -terms.sum() / (x.size // classes if reduction == "mean" else 1)
@@ -96,7 +98,8 @@ def nll_loss(
     _check_reduction("nll_loss", reduction)
     rows, shape = _rows("nll_loss", x.data)
     targets = _class_indices("nll_loss", as_tensor(target).data, shape)
-    options = targets, _class_weight(weight, rows.dtype), ignore_index, reduction
+    weights = _class_weight("nll_loss", weight, rows.dtype)
+    options = targets, weights, _ignored("nll_loss", ignore_index), reduction
     loss = _kernels.nll_forward(rows, *options)
     x_shape, classes = x.data.shape, rows.shape[1]
 
@@ -303,15 +306,37 @@ def _integers(op: str, name: str, value: Any) -> Array:
     return array.astype(np.int64, copy=False)
 
 
-def _class_weight(weight: Operand | None, dtype: "np.dtype[Any]") -> Array | None:
-    return None if weight is None else as_tensor(weight).data.astype(dtype, copy=False)
+def _ignored(op: str, ignore_index: int) -> int:
+    try:
+        index = operator.index(ignore_index)
+    except TypeError:
+        kind = type(ignore_index).__name__
+        raise TypeError(f"{op}: ignore_index: expected an integer, got {kind}") from None
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"{op}: ignore_index: expected what fits 64 bits, got {index}")
+    return index
+
+
+def _class_weight(op: str, weight: Operand | None, dtype: "np.dtype[Any]") -> Array | None:
+    return None if weight is None else constant(op, "weight", weight).astype(dtype, copy=False)
+
+
+def constant(op: str, name: str, value: Operand) -> Array:
+    """The array of an argument that no gradient flows to; one that asks for it is refused."""
+    tensor = as_tensor(value)
+    if tensor.requires_grad:
+        raise ValueError(
+            f"{op}: {name}: expected a tensor without gradient, got one that requires it; "
+            "pass detach() of it"
+        )
+    return tensor.data
 
 
 def _spread(op: str, name: str, factor: Operand | None, x: Array) -> Array | None:
     """``factor`` broadcast to ``x``, flat."""
     if factor is None:
         return None
-    array = as_tensor(factor).data
+    array = constant(op, name, factor)
     try:
         return np.broadcast_to(array.astype(x.dtype, copy=False), x.shape).reshape(-1)
     except ValueError:

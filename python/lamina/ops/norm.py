@@ -1,18 +1,18 @@
 """Normalisations: layer norm, RMS norm, batch norm, group norm, instance norm."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from lamina import _kernels
-from lamina.tape import Gradients
+from lamina.ops.conv import Sizes, count, integers
+from lamina.tape import FLOATS, Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
 
 def layer_norm(
     input: Operand,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sizes,
     weight: Operand | None = None,
     bias: Operand | None = None,
     eps: float = 1e-5,
@@ -31,7 +31,7 @@ def layer_norm(
 
 def rms_norm(
     input: Operand,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sizes,
     weight: Operand | None = None,
     eps: float | None = None,
 ) -> Tensor:
@@ -44,6 +44,8 @@ def rms_norm(
         eps: added to the mean square; the spacing of the type at one where it is ``None``.
     """
     x = as_tensor(input)
+    if x.dtype not in FLOATS:
+        raise TypeError(f"rms_norm: input: expected float32 or float64, got {x.dtype}")
     if eps is None:
         eps = float(np.finfo(x.dtype).eps)
     return _over_rows("rms_norm", x, normalized_shape, weight, None, False, eps)
@@ -52,7 +54,7 @@ def rms_norm(
 def _over_rows(
     op: str,
     input: Operand,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Sizes,
     weight: Operand | None,
     bias: Operand | None,
     centred: bool,
@@ -60,7 +62,7 @@ def _over_rows(
 ) -> Tensor:
     x, w, b = as_tensor(input), _optional(weight), _optional(bias)
     data, w_data = x.data, None if w is None else w.data
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = integers(op, "normalized_shape", normalized_shape)
     axes = len(shape)
     if not axes or data.shape[-axes:] != shape:
         raise ValueError(f"{op}: input: expected last axes {shape}, got shape {data.shape}")
@@ -76,8 +78,8 @@ def _over_rows(
 
 def batch_norm(
     input: Operand,
-    running_mean: Array | None,
-    running_var: Array | None,
+    running_mean: Array | Tensor | None,
+    running_var: Array | Tensor | None,
     weight: Operand | None = None,
     bias: Operand | None = None,
     training: bool = False,
@@ -88,8 +90,10 @@ def batch_norm(
 
     Args:
         input: ``[N, C, ...]``.
-        running_mean: ``[C]``, updated in place in training and used otherwise.
+        running_mean: ``[C]``, updated in place in training and used otherwise; an array or a
+            tensor.
         running_var: ``[C]``, the same; the update is the variance divided by the count less one.
+            Either both are given or neither.
         weight: ``[C]``.
         bias: ``[C]``.
         training: whether mean and variance are the batch's; so they are without running ones.
@@ -98,20 +102,39 @@ def batch_norm(
     """
     x = as_tensor(input)
     data = _channels("batch_norm", x.data)
-    if not training and running_mean is not None and running_var is not None:
-        given = running_mean, running_var
+    mean = _running("running_mean", running_mean, data.shape[1])
+    var = _running("running_var", running_var, data.shape[1])
+    if (mean is None) != (var is None):
+        missing = "running_mean" if mean is None else "running_var"
+        raise ValueError(f"batch_norm: {missing}: expected both running statistics or neither")
+    if not training and mean is not None and var is not None:
+        given = mean, var
         return _over_channels(x, data, None, given, _optional(weight), _optional(bias), eps)[0]
     count = data.shape[0] * data.shape[2]
-    if count < 2:
+    if count == 1:
         raise ValueError(
             f"batch_norm: input: expected more than 1 value for each channel, got shape {x.shape}"
         )
     y, moments = _over_channels(x, data, None, None, _optional(weight), _optional(bias), eps)
-    if training and running_mean is not None:
-        running_mean += momentum * (moments[:, 0] - running_mean)
-    if training and running_var is not None:
-        running_var += momentum * (moments[:, 1] * (count / (count - 1)) - running_var)
+    if training and count and mean is not None and var is not None:
+        mean += momentum * (moments[:, 0] - mean)
+        var += momentum * (moments[:, 1] * (count / (count - 1)) - var)
     return y
+
+
+def _running(name: str, value: Array | Tensor | None, channels: int) -> Array | None:
+    """The array of a running statistic, which training writes to."""
+    if value is None:
+        return None
+    array = value.data if isinstance(value, Tensor) else value
+    if not isinstance(array, np.ndarray) or array.dtype not in FLOATS:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"batch_norm: {name}: expected a floating array or tensor, got {kind}")
+    if array.shape != (channels,):
+        raise ValueError(
+            f"batch_norm: {name}: expected shape [{channels}], got {list(array.shape)}"
+        )
+    return array
 
 
 def group_norm(
@@ -132,9 +155,8 @@ def group_norm(
     """
     x = as_tensor(input)
     data = _channels("group_norm", x.data)
-    if num_groups < 1:
-        raise ValueError(f"group_norm: num_groups: expected at least 1, got {num_groups}")
-    return _over_channels(x, data, num_groups, None, _optional(weight), _optional(bias), eps)[0]
+    groups = count("group_norm", "num_groups", num_groups)
+    return _over_channels(x, data, groups, None, _optional(weight), _optional(bias), eps)[0]
 
 
 def instance_norm(

@@ -5,19 +5,19 @@ sample without the first axis.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 import numpy as np
 
 from lamina import _kernels
-from lamina.ops.conv import Sizes, sizes
+from lamina.ops.conv import Sizes, count, integers, sizes
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
 _Pair = tuple[int, int]
 _Windows = tuple[_Pair, _Pair, _Pair]
-OutputSize = int | tuple[int | None, ...] | None
+OutputSize = int | Sequence[int | None] | None
 
 
 @overload
@@ -184,10 +184,8 @@ def avg_pool2d(
         ``[N, C, OH, OW]`` with ``OH = (H + 2 padding - K) // stride + 1``.
     """
     windows = _windows("avg_pool2d", 2, kernel_size, stride, padding)
-    if divisor_override is not None and divisor_override < 1:
-        raise ValueError(
-            f"avg_pool2d: divisor_override: expected at least 1, got {divisor_override}"
-        )
+    if divisor_override is not None:
+        divisor_override = count("avg_pool2d", "divisor_override", divisor_override)
     x = _input("avg_pool2d", 2, input)
     return _avg(x, 2, windows, ceil_mode, count_include_pad, divisor_override)
 
@@ -285,7 +283,13 @@ def _on_image(values: tuple[int, ...], height: int) -> _Pair:
 
 
 def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:
-    wanted = (size,) * axes if size is None or isinstance(size, int) else tuple(size)
+    wanted: Sequence[int | None]
+    if isinstance(size, Sequence):
+        wanted = size
+    else:
+        wanted = (None,) * axes if size is None else integers(op, "output_size", size)
+    if len(wanted) == 1:
+        wanted = tuple(wanted) * axes
     if len(wanted) != axes:
         raise ValueError(f"{op}: output_size: expected {axes} numbers, got {size}")
     given = tuple(n if m is None else m for m, n in zip(wanted, shape[-axes:], strict=True))

@@ -116,13 +116,15 @@ fn axis_windows(
     }
     let span = (kernel - 1).checked_mul(dilation).and_then(|last| last.checked_add(1));
     let padded = len + 2 * pad;
-    let Some(span) = span.filter(|&span| span <= padded) else {
+    // In ceil mode the only window may miss less than a stride.
+    let reach = if options.ceil_mode { padded.saturating_add(stride - 1) } else { padded };
+    let Some(span) = span.filter(|&span| span <= reach) else {
         let message = format!(
             "expected a window no larger than the padded input of length {padded}, got {kernel}"
         );
         return Err(Error::value(op, "kernel_size", message));
     };
-    let free = padded - span;
+    let free = padded.saturating_sub(span);
     let mut count = free / stride + 1;
     // A window that starts in the padding after the end would see nothing.
     if options.ceil_mode && !free.is_multiple_of(stride) && count * stride < len + pad {
@@ -132,7 +134,7 @@ fn axis_windows(
     reserve(op, "x", &mut windows, count)?;
     for i in 0..count {
         let first = i * stride;
-        let last = (first + span).min(padded);
+        let last = first.saturating_add(span).min(padded);
         let skipped = pad.saturating_sub(first).div_ceil(dilation);
         let start = first + skipped * dilation - pad;
         let end = last.saturating_sub(pad).min(len);
@@ -318,11 +320,12 @@ fn avg_windows(
 /// One over the divisor of a window.
 fn scale<T: Element>(row: &Window, column: &Window, divisor: Divisor) -> T {
     let count = match divisor {
-        Divisor::Padded => row.padded * column.padded,
-        Divisor::Inside => (row.end - row.start) * (column.end - column.start),
-        Divisor::Fixed(count) => count,
+        // The product of two padded lengths may leave 64 bits.
+        Divisor::Padded => row.padded as f64 * column.padded as f64,
+        Divisor::Inside => ((row.end - row.start) * (column.end - column.start)) as f64,
+        Divisor::Fixed(count) => count as f64,
     };
-    T::of(1.0 / count as f64)
+    T::of(1.0 / count)
 }
 
 fn means<T: Element>(
@@ -439,6 +442,30 @@ mod tests {
         assert_eq!(y(Divisor::Padded).0, [0.5, 2.5]);
         assert_eq!(y(Divisor::Inside).0, [1.0, 2.5]);
         assert_eq!(y(Divisor::Fixed(4)).0, [0.25, 1.25]);
+    }
+
+    #[test]
+    fn a_padded_window_of_more_than_64_bits() {
+        let side = 1usize << 32;
+        let options = Options { kernel: [side; 2], padding: [side / 2; 2], ..PLAIN };
+        let y = avg_forward(array![[[2.0f64]]].view(), &options, Divisor::Padded).unwrap();
+        assert_eq!(y, array![[[2.0f64.powi(-63)]]]);
+    }
+
+    #[test]
+    fn in_ceil_mode_one_window_may_be_larger_than_the_plane() {
+        let x = array![[[1.0f32, 2.0], [3.0, 4.0]]];
+        let ceil = Options { kernel: [3, 3], ceil_mode: true, ..PLAIN };
+        let (y, indices) = max_forward(x.view(), &ceil).unwrap();
+        assert_eq!((y, indices), (array![[[4.0]]], array![[[3]]]));
+        let y = avg_forward(x.view(), &ceil, Divisor::Padded).unwrap();
+        assert_eq!(y, array![[[2.5]]]);
+        let wider = Options { kernel: [3, 4], ..ceil };
+        assert_eq!(
+            max_forward(x.view(), &wider).unwrap_err().to_string(),
+            "[max_pool2d_forward] kernel_size: expected a window no larger than the padded input of \
+             length 2, got 4"
+        );
     }
 
     #[test]

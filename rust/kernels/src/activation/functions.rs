@@ -135,9 +135,20 @@ fn exponential_unit_slope<V: Vector>(x: V, alpha: f64, width: f64) -> V {
     V::select(V::zero().lt(x), V::of(1.0), below)
 }
 
-function!(Celu(f), |x| exponential_unit(x, f.alpha, f.alpha), |x| exponential_unit_slope(
-    x, f.alpha, f.alpha
-));
+function!(
+    Celu(f),
+    |x| {
+        if f.alpha > 0.0 {
+            exponential_unit(x, f.alpha, f.alpha)
+        } else {
+            // Here u = x / alpha >= 0, where e^u - 1 = -e^u (e^-u - 1).
+            let u = V::zero().min(x).mul(V::of(1.0 / f.alpha));
+            let below = V::of(-f.alpha).mul(u.exp().mul(exp_m1(u.neg())));
+            V::select(V::zero().lt(x), x, below)
+        }
+    },
+    |x| exponential_unit_slope(x, f.alpha, f.alpha)
+);
 
 function!(Elu(f), |x| exponential_unit(x, f.alpha, 1.0), |x| exponential_unit_slope(
     x, f.alpha, 1.0

@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn celu_of_negative_alpha_grows_without_bound_below_zero() {
+        let kind = Activation::Celu { alpha: -1.5 };
+        let x: Array1<f64> = (0..200).map(|i| f64::from(i) * -4.0).collect();
+        let expected = x.mapv(|x| -1.5 * (x / -1.5).exp_m1());
+        let y = forward(kind, x.view()).unwrap();
+        let y32 = forward(kind, x.mapv(|x| x as f32).view()).unwrap();
+        for i in 0..x.len() {
+            // The exponential multiplies the rounding of its argument by the argument.
+            let allowed = 1e-15 * (1.0 + x[i].abs()) * expected[i].abs();
+            assert!((y[i] - expected[i]).abs() <= allowed, "{} at {}", y[i], x[i]);
+            let single = f64::from(expected[i] as f32);
+            let close = (f64::from(y32[i]) - single).abs() <= 1e-5 * single.abs();
+            assert!(f64::from(y32[i]) == single || close, "{} at {}", y32[i], x[i]);
+        }
+    }
+
+    #[test]
     fn nan_stays_and_infinities_have_their_limits() {
         let x = array![f32::NAN, f32::NEG_INFINITY, f32::INFINITY];
         let dy = array![1.0f32, 1.0, 1.0];

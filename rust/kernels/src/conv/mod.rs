@@ -112,7 +112,6 @@ impl Shape {
             return Err(Error::value(op, "groups", message));
         }
         check_shape(op, "weight", &[o, x[1] / groups, weight[2], weight[3]], weight)?;
-        check_not_empty(op, x)?;
         let kernel = [weight[2], weight[3]];
         let mut out = [0; 2];
         for axis in 0..2 {
@@ -158,7 +157,6 @@ impl Shape {
             return Err(Error::value(op, "groups", message));
         }
         check_shape(op, "weight", &[x[1], weight[1], weight[2], weight[3]], weight)?;
-        check_not_empty(op, x)?;
         if weight[1] == 0 {
             return Err(Error::value(op, "weight", "expected output channels, got none"));
         }
@@ -174,14 +172,16 @@ impl Shape {
                 return Err(Error::value(op, "output_padding", message));
             }
             let [before, after] = options.padding[axis];
-            let len = (x[2 + axis] - 1)
+            let len = x[2 + axis]
+                .checked_sub(1)
+                .ok_or_else(|| Error::value(op, "x", "expected an image, got an empty one"))?
                 .checked_mul(stride)
                 .and_then(|len| len.checked_add(span(op, kernel[axis], dilation).ok()?))
                 .and_then(|len| len.checked_add(output_padding[axis]))
                 .ok_or_else(|| too_large(op))?;
             let pad = before.checked_add(after).ok_or_else(|| too_large(op))?;
-            image[axis] = len.checked_sub(pad).filter(|&len| len > 0).ok_or_else(|| {
-                let message = format!("expected less than {len} in all, got {pad}");
+            image[axis] = len.checked_sub(pad).ok_or_else(|| {
+                let message = format!("expected at most {len} in all, got {pad}");
                 Error::value(op, "padding", message)
             })?;
         }
@@ -198,15 +198,6 @@ impl Shape {
             groups,
         })
     }
-}
-
-/// A batch may be empty, its images not.
-fn check_not_empty(op: &'static str, x: &[usize]) -> Result<()> {
-    if x[1..].contains(&0) {
-        let message = format!("expected images with channels, got shape {x:?}");
-        return Err(Error::value(op, "x", message));
-    }
-    Ok(())
 }
 
 /// Length of a kernel with the gaps between its taps.
@@ -368,6 +359,12 @@ fn run_forward<T: Element>(
     if y.is_empty() {
         return Ok(());
     }
+    if x.is_empty() {
+        for (index, y) in y.chunks_exact_mut(shape.out_plane()).enumerate() {
+            y.fill(bias.map_or(T::zero(), |bias| bias[index % shape.o]));
+        }
+        return Ok(());
+    }
     if winograd::suits::<T>(shape) {
         winograd::forward(shape, x, weight, bias, y);
         return Ok(());
@@ -388,7 +385,7 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
 }
 
 fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -> Result<()> {
-    if dweight.is_empty() || dy.is_empty() {
+    if dweight.is_empty() || dy.is_empty() || x.is_empty() {
         dweight.fill(T::zero());
         return Ok(());
     }

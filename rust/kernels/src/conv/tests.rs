@@ -99,6 +99,24 @@ fn winograd_matches_the_definition() {
 }
 
 #[test]
+fn an_empty_image_is_all_padding() {
+    let options = options([1, 3], [[2, 2], [1, 1]], [1, 1]);
+    let (x, w) = (noise([3, 1, 2, 5], 1), noise([1, 5, 3, 3], 2));
+    let y = transposed_forward(x.view(), w.view(), None, &options, [0, 2]).unwrap();
+    assert_eq!(y.shape(), [3, 5, 0, 15]);
+    let grads =
+        transposed_backward(y.view(), x.view(), w.view(), &options, [0, 2], [true; 3]).unwrap();
+    assert_eq!(grads.dx.unwrap(), Array4::zeros(x.raw_dim()));
+    assert_eq!(grads.dweight.unwrap(), Array4::zeros(w.raw_dim()));
+    assert_eq!(grads.dbias.unwrap().to_vec(), [0.0; 5]);
+    let bias = ndarray::array![1.0, 2.0];
+    let w = noise([2, 5, 3, 3], 2);
+    let z = forward(y.view(), w.view(), Some(bias.view()), &options).unwrap();
+    assert_eq!(z.shape(), [3, 2, 2, 5]);
+    assert!(z.indexed_iter().all(|((_, o, _, _), &z)| z == bias[o]));
+}
+
+#[test]
 fn bad_input_is_refused() {
     let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
     let (x, w) = (noise([1, 2, 4, 4], 1), noise([3, 2, 5, 3], 2));
