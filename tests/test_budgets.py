@@ -50,6 +50,7 @@ def test_importing_lamina_loads_only_tensors():
         "lamina",
         "lamina._kernels",
         "lamina.arrays",
+        "lamina.creation",
         "lamina.methods",
         "lamina.precision",
         "lamina.profiler",

@@ -12,7 +12,7 @@ ROOT = Path(lamina.__file__).parent
 FLOORS = [
     ["_kernels"],
     ["random", "arrays", "tape", "profiler", "precision"],
-    ["tensor", "methods"],
+    ["tensor", "methods", "creation"],
     ["ops"],
     ["files", "terminal"],
     ["nn", "optim"],
