@@ -31,7 +31,7 @@ MODELS = {
             y = model(x).reshape(64, 1024)
             y = ops.cat([y, y * y, -y, y / 3.0], 0) * scale
             y = (y.abs() + 1.0).sqrt() - y.clamp(-1.0, 1.0) ** 2
-            y = y.T.reshape(256, 1024)[:64] - y[:, :512].max(1, keepdim=True)[:64]
+            y = y.T.reshape(256, 1024)[:64] - y[:, :512].amax(1, keepdim=True)[:64]
             return ops.cross_entropy(y.reshape(1024, 64), target)
     """,
 }

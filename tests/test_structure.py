@@ -11,8 +11,8 @@ ROOT = Path(lamina.__file__).parent
 # From the ground up; names on one line may import each other.
 FLOORS = [
     ["_kernels"],
-    ["random", "tape", "profiler", "precision"],
-    ["tensor"],
+    ["random", "arrays", "tape", "profiler", "precision"],
+    ["tensor", "methods", "creation"],
     ["ops"],
     ["files", "terminal"],
     ["nn", "optim"],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina import Tensor
+from lamina import Tensor, nn, ops, optim
 from lamina.testing import check_grads
 
 
@@ -15,6 +15,7 @@ BINARY = {
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / (b * b + 1),
+    "mod": lambda a, b: a % (b * b + 3),
     "pow": lambda a, b: (a * a + 1) ** b,
 }
 
@@ -52,8 +53,9 @@ UNARY = {
     "var": lambda x: x.var(),
     "std_axis": lambda x: x.std(1, keepdim=True),
     "max": lambda x: x.max(),
-    "max_axis": lambda x: x.max(1),
-    "min_axis": lambda x: x.min(0, keepdim=True),
+    "max_axis": lambda x: x.max(1).values,
+    "amax_axes": lambda x: x.amax((0, 2)),
+    "min_axis": lambda x: x.min(0, keepdim=True).values,
     "reshape": lambda x: x.reshape(4, -1),
     "flatten": lambda x: x.flatten(1),
     "permute": lambda x: x.permute(2, 0, 1),
@@ -91,6 +93,103 @@ def test_python_floats_are_single_and_numbers_keep_the_type():
     assert (np.ones(2, np.float32) + Tensor([1.0, 1.0])).shape == (2,)
 
 
+def scalar(value, dtype=np.float32):
+    return Tensor(np.array(value, dtype))
+
+
+# Operands of a sum and the type PyTorch gives it.
+H, WHOLE = Tensor([1.0, 2.0]), Tensor([1, 2])
+SUMS = [
+    (H, WHOLE, np.float32),
+    (H, Tensor([True, False]), np.float32),
+    (H, np.int64(3), np.float32),
+    (H, np.float64(3), np.float32),
+    (H, np.array(2.0), np.float32),
+    (H, np.arange(2), np.float32),
+    (H, Tensor(np.ones(2)), np.float64),
+    (H, scalar(1, np.float64), np.float32),
+    (WHOLE, 2.5, np.float32),
+    (WHOLE, scalar(2.5, np.float64), np.float64),
+    (Tensor(np.ones(2, np.int32)), 1, np.int32),
+    (Tensor(np.ones(2, np.uint8)), 1, np.uint8),
+    (Tensor(np.ones(2, np.uint8)), scalar(3, np.int64), np.uint8),
+    (Tensor(np.ones(2, np.int32)), WHOLE, np.int64),
+    (Tensor([True, False]), 1, np.int64),
+    (Tensor([True, False]), 1.5, np.float32),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "dtype"), SUMS)
+def test_types_of_results_are_those_of_pytorch(a, b, dtype):
+    assert (a + b).dtype == dtype
+    assert (b + a).dtype == dtype
+    assert ops.maximum(a, b).dtype == dtype
+    assert ops.where([True, False], b, a).dtype == dtype
+    if np.ndim(b):
+        assert ops.cat([a, b]).dtype == dtype
+
+
+def test_division_of_integers_is_single():
+    for y in (WHOLE / WHOLE, WHOLE / 2, 1 / WHOLE, Tensor([True]) / 2, WHOLE.mean()):
+        assert y.dtype == np.float32
+    assert ((H * (H > 1)).sum() / (H > 1).sum()).dtype == np.float32
+    assert (WHOLE // 2).dtype == (WHOLE % 2).dtype == np.int64
+
+
+def test_operators_of_python(rng):
+    a, b = rng.standard_normal((2, 5))
+    np.testing.assert_array_equal((Tensor(a) % Tensor(b)).data, a % b)
+    np.testing.assert_array_equal((Tensor(a) // Tensor(b)).data, a // b)
+    np.testing.assert_array_equal((2 % Tensor(b)).data, 2 % b)
+    np.testing.assert_array_equal((2 // Tensor(b)).data, 2 // b)
+    np.testing.assert_array_equal(abs(Tensor(a)).data, abs(a))
+    p, q = a > 0, b > 0
+    np.testing.assert_array_equal((~Tensor(p) & q | Tensor(p) ^ q).data, ~p & q | p ^ q)
+    np.testing.assert_array_equal((6 & Tensor([3, 5])).data, [2, 4])
+    for name, expected in {"add": a + b, "sub": a - b, "mul": a * b, "div": a / b}.items():
+        np.testing.assert_array_equal(getattr(Tensor(a), name)(b).data, expected)
+    np.testing.assert_allclose(Tensor(a).matmul(b).data, a @ b)
+    np.testing.assert_array_equal(Tensor(a).pow(2).data, a**2)
+
+
+def test_infinities_come_without_a_warning():
+    zero = Tensor([0.0, 1.0], requires_grad=True)
+    np.testing.assert_array_equal((1 / zero).data, [np.inf, 1])
+    (1 / zero + zero.sqrt() + zero**-1).sum().backward()
+    np.testing.assert_array_equal(Tensor([-1.0]).sqrt().data, [np.nan])
+    np.testing.assert_array_equal((Tensor([3]) // 0.0).data, [np.inf])
+    large = np.zeros(20_000, np.float32)
+    assert np.isinf((1 / Tensor(large)).data).all()
+    assert np.isnan((Tensor(large) / large).data).all()
+
+
+SCALARS = {
+    "exp": lambda x: (x.exp() * Tensor(np.ones(3))).sum(),
+    "sums": lambda x: x + x + x * x + x,
+    "power": lambda x: 2**x,
+    "expand": lambda x: x.expand(3),
+    "maximum": lambda x: ops.maximum(x, Tensor(np.array(0.1))),
+    "broadcast": lambda x: Tensor(np.ones((2, 3))) / (x + 3),
+    "sum": lambda x: x.sum(0) + x.mean(-1) + x.amax(0) + x.max(0).values,
+    "softmax": lambda x: ops.softmax(x, 0) * x,
+    "index": lambda x: x[None, ...][[0, 0]],
+}
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_tensors_without_axes(rng, name):
+    check_grads(SCALARS[name], leaf(rng))
+
+
+def test_parameters_without_axes_are_trained():
+    p = nn.Parameter(np.array(2.0, np.float32))
+    (p * p + p).backward()
+    assert isinstance(p.grad, np.ndarray)
+    assert p.grad.shape == ()
+    optim.Adam([p], lr=0.1).step()
+    np.testing.assert_allclose(p.data, 1.9)
+
+
 def test_gradients_add_up_over_calls():
     x = Tensor([2.0], requires_grad=True)
     for _ in range(2):
@@ -111,33 +210,6 @@ def test_gradients_of_leaves_are_their_own():
     c.reshape(3).backward(given)
     c.grad += 1
     np.testing.assert_array_equal(given, np.ones(3))
-
-
-def test_the_graph_is_released_unless_kept():
-    x = Tensor([1.0], requires_grad=True)
-    y = (x * x).sum()
-    y.backward(retain_graph=True)
-    y.backward()
-    np.testing.assert_array_equal(x.grad, [4.0])
-    with pytest.raises(RuntimeError, match="already used"):
-        y.backward()
-
-
-def test_modes():
-    x = Tensor([1.0], requires_grad=True)
-    with lamina.no_grad():
-        assert not (x * 2).requires_grad
-        with lamina.enable_grad():
-            assert (x * 2).requires_grad
-
-    @lamina.no_grad()
-    def double(x):
-        return x * 2
-
-    assert not double(x).requires_grad
-    assert lamina.is_grad_enabled()
-    assert (x * 2).requires_grad
-    assert not (x.detach() * 2).requires_grad
 
 
 def test_several_outputs():
@@ -167,6 +239,71 @@ def test_numpy_and_dlpack_share_memory(rng):
     assert int(Tensor(3)) == 3
     assert len(Tensor([1.0, 2.0])) == 2
     assert [t.item() for t in Tensor([1.0, 2.0])] == [1.0, 2.0]
+
+
+class Foreign:
+    def __init__(self, dtype):
+        self.values = np.ones(2, dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_arrays_of_other_libraries_keep_their_type():
+    assert Tensor(Foreign(np.float64)).dtype == np.float64
+    assert Tensor(Foreign(np.float32)).dtype == np.float32
+    assert Tensor(np.float64(1)).dtype == np.float64
+    assert Tensor([np.float64(1)]).dtype == np.float32
+
+
+def test_numbers_out_of_tensors():
+    assert f"{Tensor(1.2345):.2f} {Tensor([1.5]):.1f} {Tensor(2.0)}" == "1.23 1.5 2.0"
+    assert f"{Tensor([1.0, 2.0])}" == "Tensor([1., 2.])"
+    assert float(Tensor([[1.5]])) == 1.5
+    assert int(Tensor([[2]])) == 2
+    with pytest.raises(ValueError, match="size 1"):
+        float(Tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", ["U5", complex, object])
+def test_only_real_numbers_are_types(dtype):
+    with pytest.raises(TypeError, match="to: dtype: expected a type of real numbers, got"):
+        Tensor([1.0]).to(dtype)
+
+
+def test_contiguous(rng):
+    x = leaf(rng, 3, 4)
+    assert x.contiguous() is x
+    assert x.T.contiguous().data.flags.c_contiguous
+    check_grads(lambda x: x.T.contiguous(), x)
+
+
+def test_shapes_take_numbers_of_numpy(rng):
+    x = leaf(rng, 2, 3, 4)
+    two = np.int64(2)
+    assert x.reshape(two, 12).shape == (2, 12)
+    assert [p.shape[2] for p in ops.split(x, two, two)] == [2, 2]
+    assert len(ops.chunk(x, two, np.int32(1))) == 2
+    assert x.unsqueeze(0).squeeze(np.int64(0)).shape == (2, 3, 4)
+    assert Tensor(np.ones((1, 2, 1))).squeeze([0, 2]).shape == (2,)
+    assert Tensor(1.0).squeeze(0).shape == ()
+
+
+def test_bad_axes_and_shapes_are_named():
+    x = Tensor(np.zeros((1, 2, 3)))
+    with pytest.raises(IndexError, match="squeeze: dim: expected -3 to 2, got 3"):
+        x.squeeze(3)
+    with pytest.raises(IndexError, match="flatten: dim: expected -3 to 2, got 4"):
+        x.flatten(4)
+    with pytest.raises(ValueError, match="start_dim: expected at most end_dim, got 2 and 1"):
+        x.flatten(2, 1)
+    assert x.expand(4, -1, 2, 3).shape == (4, 1, 2, 3)
+    with pytest.raises(ValueError, match=r"expand: shape: \(3,\) does not repeat axes"):
+        x.expand(3)
+    with pytest.raises(ValueError, match=r"expand: shape: \(1, 2, 4\) does not repeat axes"):
+        x.expand(1, 2, 4)
+    with pytest.raises(ValueError, match=r"expand: shape: \(-1, 1, 2, 3\) does not repeat axes"):
+        x.expand(-1, 1, 2, 3)
 
 
 def test_large_results_come_from_recycled_memory(rng):

@@ -7,6 +7,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lamina._kernels import isa, num_threads, set_num_threads
+from lamina.creation import (
+    arange,
+    full,
+    ones,
+    ones_like,
+    rand,
+    randn,
+    tensor,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
 from lamina.precision import set_precision
 from lamina.profiler import profile
 from lamina.random import manual_seed
@@ -50,11 +63,13 @@ _SUBPACKAGES = frozenset(
 
 __all__ = [
     "Tensor",
+    "arange",
     "as_tensor",
     "bench",
     "compare",
     "data",
     "enable_grad",
+    "full",
     "generation",
     "is_grad_enabled",
     "isa",
@@ -64,15 +79,24 @@ __all__ = [
     "nn",
     "no_grad",
     "num_threads",
+    "ones",
+    "ones_like",
     "ops",
     "optim",
     "profile",
+    "rand",
+    "randn",
     "set_grad_enabled",
     "set_num_threads",
     "set_precision",
+    "tensor",
     "testing",
     "text",
     "train",
+    "tril",
+    "triu",
+    "zeros",
+    "zeros_like",
 ]
 
 

@@ -1,5 +1,6 @@
 """Where the time goes: seconds in each kernel, from the library's own counters."""
 
+import threading
 import time
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,7 +18,7 @@ class KernelTime(NamedTuple):
 class profile:  # noqa: N801 - reads as a verb: `with lamina.profile() as p`
     """Counts the time in each kernel inside the ``with`` block, on all threads of Python.
 
-    One profile is taken at a time.
+    Blocks may lie inside each other; an outer one counts what the inner ones do.
 
     Attributes:
         seconds: length of the block.
@@ -32,7 +33,11 @@ class profile:  # noqa: N801 - reads as a verb: `with lamina.profile() as p`
         self.kernels = {}
 
     def __enter__(self) -> Self:
-        _kernels.profile_start()
+        with _lock:
+            _share_out()
+            self._counted: dict[str, KernelTime] = {}
+            _open.append(self)
+            _kernels.profile_start()
         self._start = time.perf_counter()
         return self
 
@@ -43,10 +48,12 @@ class profile:  # noqa: N801 - reads as a verb: `with lamina.profile() as p`
         traceback: TracebackType | None,
     ) -> None:
         self.seconds = time.perf_counter() - self._start
-        counted = _kernels.profile_stop().items()
-        self.kernels = {
-            name: KernelTime(*entry) for name, entry in sorted(counted, key=lambda e: -e[1][1])
-        }
+        with _lock:
+            _share_out()
+            _open.remove(self)
+            if _open:
+                _kernels.profile_start()
+        self.kernels = dict(sorted(self._counted.items(), key=lambda entry: -entry[1].seconds))
 
     def shares(self) -> dict[str, float]:
         """Share of the block spent in each kernel; ``python`` is what is left."""
@@ -64,3 +71,17 @@ class profile:  # noqa: N801 - reads as a verb: `with lamina.profile() as p`
         rest = self.shares().get("python", 0.0)
         rows.append(f"{'python':<24}{'':>9}{rest * self.seconds:>10.3f}{rest:>8.1%}")
         return "\n".join(rows)
+
+
+_lock = threading.Lock()
+_open: list[profile] = []
+
+
+def _share_out() -> None:
+    """Stop the counters and add what they hold to every open profile."""
+    if not _open:
+        return
+    for name, (calls, seconds) in _kernels.profile_stop().items():
+        for taken in _open:
+            before = taken._counted.get(name, KernelTime(0, 0.0))
+            taken._counted[name] = KernelTime(before.calls + calls, before.seconds + seconds)

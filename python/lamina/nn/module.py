@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from lamina.tape import mark_changed
 from lamina.tensor import Array, ArrayLike, Tensor
 
 
@@ -378,6 +379,7 @@ class Module:
             raise ValueError(f"load_state_dict: {type(self).__name__}: {'; '.join(problems)}")
         for name, value in arrays.items():
             own[name][...] = value
+        mark_changed(self.parameters())
         return IncompatibleKeys(missing, unexpected)
 
     def extra_repr(self) -> str:

@@ -27,9 +27,10 @@ from lamina.ops.attention import attention_weights, scaled_dot_product_attention
 from lamina.ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from lamina.ops.distance import cosine_similarity, normalize
 from lamina.ops.dropout import dropout, dropout2d
+from lamina.ops.elementwise import abs, clamp, cos, sin, sqrt
 from lamina.ops.embedding import embedding
 from lamina.ops.interpolation import interpolate
-from lamina.ops.join import cat, chunk, maximum, minimum, split, stack, where
+from lamina.ops.join import cat, chunk, maximum, minimum, repeat, split, stack, where
 from lamina.ops.linear import linear, matmul
 from lamina.ops.loss import (
     binary_cross_entropy,
@@ -63,13 +64,31 @@ from lamina.ops.recurrent import (
     rnn_tanh,
     rnn_tanh_cell,
 )
+from lamina.ops.reduction import (
+    amax,
+    amin,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    std,
+    sum,
+    var,
+)
+from lamina.ops.selection import gather, masked_fill, sort, topk, tril, triu
 from lamina.ops.shape import one_hot, pad
 from lamina.ops.softmax import log_softmax, softmax
 
 __all__ = [
+    "abs",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
+    "amax",
+    "amin",
     "attention_weights",
     "avg_pool1d",
     "avg_pool2d",
@@ -79,18 +98,22 @@ __all__ = [
     "cat",
     "celu",
     "chunk",
+    "clamp",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "cos",
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
+    "cumsum",
     "dropout",
     "dropout2d",
     "elu",
     "embedding",
     "exp",
+    "gather",
     "gelu",
     "glu",
     "group_norm",
@@ -110,22 +133,30 @@ __all__ = [
     "log",
     "log_softmax",
     "logsigmoid",
+    "logsumexp",
     "lstm",
     "lstm_cell",
+    "masked_fill",
     "matmul",
+    "max",
     "max_pool1d",
     "max_pool2d",
     "maximum",
+    "mean",
+    "min",
     "minimum",
     "mish",
     "mse_loss",
     "nll_loss",
+    "norm",
     "normalize",
     "one_hot",
     "pad",
     "prelu",
+    "prod",
     "relu",
     "relu6",
+    "repeat",
     "rms_norm",
     "rnn_relu",
     "rnn_relu_cell",
@@ -136,12 +167,21 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "sin",
     "smooth_l1_loss",
     "softmax",
     "softplus",
     "softsign",
+    "sort",
     "split",
+    "sqrt",
     "stack",
+    "std",
+    "sum",
     "tanh",
+    "topk",
+    "tril",
+    "triu",
+    "var",
     "where",
 ]

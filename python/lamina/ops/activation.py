@@ -9,12 +9,19 @@ from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
 
 # Their slope follows from the output, which is kept in place of the input.
 _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
+# They make floats of integers.
+_TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "tanh"})
 
 
 def _apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
     x = input if isinstance(input, Tensor) else Tensor(input)
     data = x.data
-    y = _kernels.activation_forward(name, data, a, b)
+    try:
+        y = _kernels.activation_forward(name, data, a, b)
+    except TypeError:
+        if data.dtype.kind == "f" or name not in _TAKES_INTEGERS:
+            raise
+        return _apply(name, x.float(), a, b)
     kept = y if name in _KEEPS_OUTPUT else data
 
     def vjp(dy: Array) -> Gradients:

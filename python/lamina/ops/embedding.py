@@ -28,6 +28,9 @@ def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -
             raise TypeError(f"embedding: input: expected integers, got {ids.dtype} array")
         ids = ids.astype(np.int64)
     table = as_tensor(weight)
+    if table.requires_grad and not isinstance(input, list):
+        # The gradient needs them as they are now, whatever the caller does to them.
+        ids = ids.copy()
     shape = ids.shape
     flat = ids.reshape(-1)
     y = _kernels.embedding_forward(flat, table.data)

@@ -1,15 +1,20 @@
 """Putting tensors together, taking them apart, choosing between them."""
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import numpy as np
 
+from lamina.arrays import Array, apply, axis, common, empty, sum_to
 from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor, empty, sum_to
+from lamina.tensor import Operand, Tensor, as_pair, as_tensor
 
 
 def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     """Tensors one after the other along the axis ``dim``; the other axes must agree.
+
+    Their types may differ: floats win over integers.
 
     Raises:
         ValueError: there is no tensor, or the shapes do not fit.
@@ -17,8 +22,13 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     parts = [as_tensor(tensor) for tensor in tensors]
     if not parts:
         raise ValueError("cat: tensors: expected at least one, got none")
+    data = [part.data for part in parts]
+    for x in data:
+        if x.dtype is not data[0].dtype:
+            data = common(*data)
+            break
     try:
-        y = _concatenate([part.data for part in parts], dim)
+        y = _concatenate(data, dim)
     except ValueError as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise ValueError(f"cat: tensors: shapes {shapes} along axis {dim}: {error}") from None
@@ -28,7 +38,7 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
 
 def _concatenate(parts: list[Array], dim: int) -> Array:
     first = parts[0]
-    if any(p.dtype != first.dtype or p.ndim != first.ndim for p in parts) or not first.ndim:
+    if any(p.ndim != first.ndim for p in parts) or not first.ndim:
         return np.concatenate(parts, axis=dim)
     shape = list(first.shape)
     if -len(shape) <= dim < len(shape):
@@ -42,7 +52,9 @@ def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
 
 
 def split(
-    tensor: Operand, split_size_or_sections: int | Sequence[int], dim: int = 0
+    tensor: Operand,
+    split_size_or_sections: SupportsIndex | Sequence[SupportsIndex],
+    dim: SupportsIndex = 0,
 ) -> list[Tensor]:
     """Pieces along ``dim``: of one length (the last may be shorter) or of the lengths given.
 
@@ -50,21 +62,23 @@ def split(
         ValueError: the lengths do not add up to that of the axis.
     """
     tensor = as_tensor(tensor)
-    length = tensor.shape[dim]
-    if isinstance(split_size_or_sections, int):
-        if split_size_or_sections < 1:
-            raise ValueError(
-                f"split: split_size_or_sections: expected at least 1, got {split_size_or_sections}"
-            )
-        size = split_size_or_sections
-        sections = [min(size, length - start) for start in range(0, length, size)]
-    else:
-        sections = list(split_size_or_sections)
+    if not tensor.ndim:
+        raise ValueError("split: tensor: expected at least 1 axis, got none")
+    at = axis("split", dim, tensor.ndim)
+    length = tensor.shape[at]
+    if isinstance(split_size_or_sections, Sequence | np.ndarray):
+        sections = [operator.index(n) for n in split_size_or_sections]
         if sum(sections) != length or min(sections, default=0) < 0:
             raise ValueError(
                 f"split: split_size_or_sections: expected a sum of {length}, got {sections}"
             )
-    before = (slice(None),) * (dim % tensor.ndim)
+    else:
+        size = operator.index(split_size_or_sections)
+        if size < 1:
+            raise ValueError(f"split: split_size_or_sections: expected at least 1, got {size}")
+        # An empty axis is one empty piece.
+        sections = [min(size, length - start) for start in range(0, length, size)] or [0]
+    before = (slice(None),) * at
     ends = np.cumsum(sections)
     return [
         tensor[(*before, slice(int(end) - size, int(end)))]
@@ -72,20 +86,23 @@ def split(
     ]
 
 
-def chunk(input: Operand, chunks: int, dim: int = 0) -> list[Tensor]:
+def chunk(input: Operand, chunks: SupportsIndex, dim: SupportsIndex = 0) -> list[Tensor]:
     """At most ``chunks`` pieces of equal length along ``dim``; the last may be shorter."""
-    input = as_tensor(input)
-    if chunks < 1:
-        raise ValueError(f"chunk: chunks: expected at least 1, got {chunks}")
-    return split(input, max(1, -(-input.shape[dim] // chunks)), dim)
+    input, count = as_tensor(input), operator.index(chunks)
+    if count < 1:
+        raise ValueError(f"chunk: chunks: expected at least 1, got {count}")
+    if not input.ndim:
+        raise ValueError("chunk: input: expected at least 1 axis, got none")
+    length = input.shape[axis("chunk", dim, input.ndim)]
+    return split(input, -(-length // count) if length else [0] * count, dim)
 
 
 def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
     """``input`` where the condition holds, else ``other``; all three broadcast."""
     chosen = np.asarray(as_tensor(condition).data, dtype=bool)
-    input, other = as_tensor(input), as_tensor(other)
-    y = _choose(chosen, input.data, other.data)
-    a, b = input.shape, other.shape
+    input, other, x, z = as_pair(input, other)
+    y = _choose(chosen, x, z)
+    a, b = x.shape, z.shape
 
     def vjp(dy: Array) -> Gradients:
         return sum_to(_choose(chosen, dy, 0), a), sum_to(_choose(chosen, 0, dy), b)
@@ -112,12 +129,30 @@ def minimum(input: Operand, other: Operand) -> Tensor:
 
 
 def _extreme(choose: np.ufunc, input: Operand, other: Operand) -> Tensor:
-    input, other = as_tensor(input), as_tensor(other)
-    a, b = input.data, other.data
+    input, other, a, b = as_pair(input, other)
     y = np.asarray(choose(a, b))
 
     def vjp(dy: Array) -> Gradients:
-        share = np.where(a == b, 0.5, a == y)
-        return sum_to(dy * share, a.shape), sum_to(dy * (1 - share), b.shape)
+        share = np.where(a == b, 0.5, (a == y) | np.isnan(a))
+        return sum_to(apply(np.multiply, dy, share), a.shape), sum_to(
+            apply(np.multiply, dy, 1 - share), b.shape
+        )
 
     return Tensor.record(y, (input, other), vjp)
+
+
+def repeat(input: Operand, *sizes: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
+    """Copies laid side by side, ``sizes`` times along each axis; more sizes than axes add axes."""
+    x = as_tensor(input)
+    given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
+    times = tuple(operator.index(n) for n in given)  # type: ignore[arg-type]
+    if len(times) < x.ndim or min(times, default=0) < 0:
+        raise ValueError(f"repeat: sizes: expected at least {x.ndim} counts, got {times}")
+    shape = x.shape
+    full = (1,) * (len(times) - x.ndim) + shape
+    copies = tuple(n for pair in zip(times, full, strict=True) for n in pair)
+
+    def vjp(dy: Array) -> Gradients:
+        return (dy.reshape(copies).sum(axis=tuple(range(0, len(copies), 2))).reshape(shape),)
+
+    return Tensor.record(np.tile(x.data, times), (x,), vjp)

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from lamina import _kernels
+from lamina.arrays import FLOATS
 from lamina.ops.conv import Sizes, count, integers
-from lamina.tape import FLOATS, Gradients
+from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
 

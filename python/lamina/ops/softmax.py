@@ -24,7 +24,7 @@ def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> 
     x = as_tensor(x)
     data = x.data
     if data.ndim == 0:
-        raise ValueError("softmax: input: expected at least 1 axis, got none")
+        return _over_axis(x.reshape(1), dim, forward, backward).reshape(())
     if not -data.ndim <= dim < data.ndim:
         raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
     moved = data.swapaxes(dim, -1)

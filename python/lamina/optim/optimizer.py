@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.tape import mark_changed
 from lamina.tensor import Array, Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -111,6 +112,7 @@ class Optimizer:
         """
         loss = None if closure is None else closure()
         for group in self.param_groups:
+            mark_changed(p for p in group["params"] if p.grad is not None)
             self._step(group)
         return loss
 

@@ -1,0 +1,236 @@
+"""Elements chosen by their place, by a mask or by their order."""
+
+import operator
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+
+from lamina import tape
+from lamina.arrays import Array, axis, zeros
+from lamina.ops.join import where
+from lamina.tensor import Operand, Tensor, as_tensor
+
+
+class Selected(NamedTuple):
+    """Elements and where along their axis they were."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def select(x: Tensor, index: Any) -> Tensor:
+    """``x[index]`` for an index with arrays in it."""
+    data = x.data
+    own = x.requires_grad and tape.is_grad_enabled()
+    selects: Any = None
+    if isinstance(index, tuple):
+        key: Any = tuple([_part(p, own) for p in index])
+        if {int, np.ndarray} <= {type(p) for p in key}:
+            selects, key = _split(key, data.ndim)
+    else:
+        key = _part(index, own)
+    shape, dtype = data.shape, data.dtype
+
+    def vjp(dy: Array) -> tuple[Array]:
+        dx = zeros(shape, dtype)
+        target = dx if selects is None else dx[selects]
+        # Places that integers name may come twice.
+        if any(isinstance(p, np.ndarray) and p.dtype.kind != "b" for p in _parts(key)):
+            np.add.at(target, key, dy)
+        else:
+            target[key] = dy
+        return (dx,)
+
+    y = data[key] if selects is None else data[selects][key]
+    return Tensor.record(y if type(y) is np.ndarray else np.asarray(y), (x,), vjp)
+
+
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def write(x: Tensor, index: Any, value: Operand) -> None:
+    """``x[index] = value``, where no gradient is lost by it."""
+    given = isinstance(value, Tensor) and value.requires_grad
+    if x._node is not None or (tape.is_grad_enabled() and (x.requires_grad or given)):
+        raise RuntimeError(
+            "a tensor that requires a gradient cannot be assigned to: use ops.where or "
+            "masked_fill, or, for a leaf, assign inside lamina.no_grad()"
+        )
+    selects, rest = _split([_part(p, False) for p in _parts(index)], x.ndim)
+    x.data[selects][rest] = value.data if isinstance(value, Tensor) else value
+    tape.mark_changed((x,))
+
+
+def _split(parts: Sequence[Any], ndim: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """An index in two steps: its integers, then the rest.
+
+    In one step NumPy would count the integers as arrays, and put the axes of several arrays that
+    stand apart in front.
+    """
+    used = 0
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            used += part.ndim if part.dtype == bool else 1
+        elif part is not None and part is not Ellipsis:
+            used += 1
+    if used > ndim:
+        raise IndexError(f"index: expected at most {ndim} axes, got {used}")
+    selects: list[Any] = []
+    rest: list[Any] = []
+    for part in parts:
+        if isinstance(part, int):
+            selects.append(part)
+            continue
+        rest.append(part)
+        if part is Ellipsis:
+            selects += [slice(None)] * (ndim - used)
+        elif isinstance(part, np.ndarray):
+            selects += [slice(None)] * (part.ndim if part.dtype == bool else 1)
+        elif part is not None:
+            selects.append(slice(None))
+    return (*selects, Ellipsis), tuple(rest)
+
+
+def _part(part: Any, own: bool) -> Any:
+    """Part of an index as NumPy reads it: an array of the caller's is copied to ``own`` it."""
+    if type(part) is np.ndarray and part.ndim:
+        return part.copy() if own else part
+    if part is None or isinstance(part, slice | EllipsisType):
+        return part
+    array = np.asarray(part.data if isinstance(part, Tensor) else part)
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        return int(array)
+    if array.size == 0 and isinstance(part, list | tuple):
+        return array.astype(np.intp)
+    return array.copy() if own and not isinstance(part, list | tuple) else array
+
+
+def take(input: Operand, indices: Array, dim: SupportsIndex) -> Tensor:
+    """The elements that ``indices`` names along ``dim``, none of them twice."""
+    x = as_tensor(input)
+    data = x.data
+    at = axis("take", dim, data.ndim)
+    if not data.ndim:
+        return x.clone()
+    shape, dtype = data.shape, data.dtype
+    y = np.take_along_axis(data, indices, at)
+    if x.requires_grad and tape.is_grad_enabled():
+        # The caller has them too, and may change them.
+        indices = indices.copy()
+
+    def vjp(dy: Array) -> tuple[Array]:
+        dx = zeros(shape, dtype)
+        np.put_along_axis(dx, indices, dy, at)
+        return (dx,)
+
+    return Tensor.record(y, (x,), vjp)
+
+
+def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
+    """``y[i][j] = input[i][index[i][j]]`` for ``dim=1``, and so on for other axes.
+
+    Args:
+        input: any shape.
+        dim: axis along which ``index`` counts.
+        index: integers with the axes of ``input``, none longer than there but ``dim``.
+
+    Raises:
+        IndexError: an index is outside the axis.
+        ValueError: the shapes do not fit.
+    """
+    x = as_tensor(input)
+    data = x.data
+    at = axis("gather", dim, data.ndim)
+    ids = np.array(index.data if isinstance(index, Tensor) else index)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"gather: index: expected integers, got {ids.dtype} array")
+    if ids.ndim != data.ndim or any(n > data.shape[i] for i, n in enumerate(ids.shape) if i != at):
+        raise ValueError(f"gather: index: expected a shape within {data.shape}, got {ids.shape}")
+    if not data.ndim:
+        return x.clone()
+    if ids.size and not 0 <= ids.min() <= ids.max() < data.shape[at]:
+        raise IndexError(
+            f"gather: index: expected 0 to {data.shape[at] - 1}, got {ids.min()} to {ids.max()}"
+        )
+    key = list(np.ogrid[tuple(slice(n) for n in ids.shape)])
+    key[at] = ids
+    places = tuple(key)
+    shape, dtype = data.shape, data.dtype
+
+    def vjp(dy: Array) -> tuple[Array]:
+        dx = zeros(shape, dtype)
+        np.add.at(dx, places, dy)
+        return (dx,)
+
+    return Tensor.record(data[places], (x,), vjp)
+
+
+def masked_fill(input: Operand, mask: Operand, value: Operand) -> Tensor:
+    """``value`` where the mask holds, else ``input``; all broadcast."""
+    return where(mask, value, input)
+
+
+def tril(input: Operand, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two axes, up to a diagonal; zero above it."""
+    return _triangle("tril", input, diagonal, True)
+
+
+def triu(input: Operand, diagonal: int = 0) -> Tensor:
+    """The upper triangle of the last two axes, from a diagonal on; zero below it."""
+    return _triangle("triu", input, diagonal, False)
+
+
+def _triangle(op: str, input: Operand, diagonal: int, lower: bool) -> Tensor:
+    x = as_tensor(input)
+    if x.ndim < 2:
+        raise ValueError(f"{op}: input: expected at least 2 axes, got shape {x.shape}")
+    kept = np.tri(x.shape[-2], x.shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
+    return where(kept if lower else ~kept, x, 0)
+
+
+def argsort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Tensor:
+    """Where the elements of :func:`sort` were."""
+    return Tensor(_order(as_tensor(input).data, dim, descending))
+
+
+def sort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Selected:
+    """Elements in order along ``dim``, and where they were.
+
+    Equal ones keep their order; NaN counts as larger than all.
+    """
+    x = as_tensor(input)
+    order = _order(x.data, dim, descending)
+    return Selected(take(x, order, dim), Tensor(order))
+
+
+def topk(
+    input: Operand, k: SupportsIndex, dim: SupportsIndex = -1, largest: bool = True
+) -> Selected:
+    """The ``k`` largest or smallest elements along ``dim``, in order, and where they were.
+
+    Raises:
+        ValueError: the axis is shorter than ``k``.
+    """
+    x = as_tensor(input)
+    at, count = axis("topk", dim, x.ndim), operator.index(k)
+    length = x.shape[at] if x.ndim else 1
+    if not 0 <= count <= length:
+        raise ValueError(f"topk: k: expected 0 to {length}, got {count}")
+    order = _order(x.data, dim, largest)
+    if x.ndim:
+        order = order[(slice(None),) * at + (slice(count),)]
+    return Selected(take(x, order, dim), Tensor(order))
+
+
+def _order(x: Array, dim: SupportsIndex, descending: bool) -> Array:
+    at = axis("sort", dim, x.ndim)
+    if not x.ndim:
+        return np.zeros((), np.intp)
+    if not descending:
+        return np.argsort(x, at, kind="stable")
+    # Backwards twice, so that equal ones keep their order.
+    order = np.flip(np.argsort(np.flip(x, at), at, kind="stable"), at)
+    return x.shape[at] - 1 - order

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from lamina import Tensor, ops
+
+REFERENCES = {"abs": np.abs, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("shape", [(), (7,), (3, 5, 2), (0,), (150, 150)])
+def test_matches_numpy(rng, name, shape):
+    x = np.asarray(rng.random(shape))
+    for dtype in (np.float32, np.float64):
+        for y in (getattr(ops, name)(x.astype(dtype)), getattr(Tensor(x.astype(dtype)), name)()):
+            assert y.dtype == dtype
+            assert y.shape == shape
+            np.testing.assert_allclose(y.data, REFERENCES[name](x.astype(dtype)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "sin", "cos", "exp", "log", "tanh", "sigmoid"])
+def test_integers_become_single(name):
+    for dtype in (np.int64, np.uint8, bool):
+        x = np.array([1, 1], dtype)
+        y = getattr(Tensor(x), name)()
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y.data, getattr(ops, name)(x.astype(np.float32)).data)
+
+
+def test_integers_are_clamped_by_integers_and_by_floats():
+    x = Tensor([1, 5])
+    assert x.clamp(2).dtype == np.int64
+    np.testing.assert_array_equal(x.clamp(max=2.5).data, np.array([1, 2.5], np.float32))
+    assert x.clamp(max=2.5).dtype == np.float32
+
+
+def test_outside_their_range_they_are_nan_without_a_warning():
+    for y in (ops.sqrt([-1.0]), ops.sin([np.inf]), ops.cos([np.inf])):
+        assert np.isnan(y.data).all()
