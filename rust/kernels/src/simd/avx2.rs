@@ -203,24 +203,5 @@ impl Vector for F32x8 {
             }
         }
     }
-    #[inline(always)]
-    fn exp(self) -> Self {
-        math::exp(self)
-    }
-    #[inline(always)]
-    fn ln(self) -> Self {
-        math::ln(self)
-    }
-    #[inline(always)]
-    fn tanh(self) -> Self {
-        math::tanh(self)
-    }
-    #[inline(always)]
-    fn erf(self) -> Self {
-        math::erf(self)
-    }
-    #[inline(always)]
-    fn normal(self) -> (Self, Self) {
-        math::normal(self)
-    }
+    math::functions!();
 }

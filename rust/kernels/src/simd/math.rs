@@ -5,6 +5,33 @@
 
 use super::Vector;
 
+/// The methods of a vector of `f32` that the functions of this file serve.
+macro_rules! functions {
+    () => {
+        #[inline(always)]
+        fn exp(self) -> Self {
+            math::exp(self)
+        }
+        #[inline(always)]
+        fn ln(self) -> Self {
+            math::ln(self)
+        }
+        #[inline(always)]
+        fn tanh(self) -> Self {
+            math::tanh(self)
+        }
+        #[inline(always)]
+        fn erf(self) -> Self {
+            math::erf(self)
+        }
+        #[inline(always)]
+        fn normal(self) -> (Self, Self) {
+            math::normal(self)
+        }
+    };
+}
+pub(super) use functions;
+
 /// Value at `x` of the polynomial with the given coefficients, highest power first.
 #[inline(always)]
 fn polynomial<V: Vector<Elem = f32>>(x: V, coefficients: &[f32]) -> V {
