@@ -17,5 +17,7 @@ def load(folder: str | os.PathLike[str]) -> LanguageModel:
         FileNotFoundError: there is no such folder or a file is missing in it.
     """
     path: Path = files.find_folder(folder)
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(f"{path}: is no folder of a model: it holds no config.json")
     kind = files.read_json(path / "config.json").get("class")
     return NGram.load(path) if kind == "NGram" else NeuralLM.load(path)
