@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     callback=seconds_given,
     help="Training time of each network, 15 if there are no --steps. With the three networks that "
-    "are compared by default the whole takes three times that and less than a minute more.",
+    "are compared by default the whole takes three times that and about a minute more.",
 )
 @click.option(
     "--steps",

@@ -31,7 +31,7 @@ _LEAST_TOKENS = 4 * 64
 _SECONDS = 15.0
 # Rounds and seconds of each kernel beside NumPy, at most.
 _ROUNDS = 15
-_KERNEL_SECONDS = 6.0
+_KERNEL_SECONDS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
