@@ -10,7 +10,7 @@ import lamina
 ROOT = Path(lamina.__file__).parent
 # From the ground up; names on one line may import each other.
 FLOORS = [
-    ["_kernels"],
+    ["startup", "_kernels"],
     ["random", "arrays", "tape", "profiler", "precision"],
     ["tensor", "methods", "creation"],
     ["ops"],

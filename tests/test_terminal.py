@@ -1,6 +1,7 @@
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -298,6 +299,19 @@ def test_it_is_no_larger_than_the_window(window):
     assert window.screen.left_as_it_was
 
 
+def test_lines_that_a_narrower_window_broke_are_erased(window):
+    lines = ["x" * 40, "short", "y" * 30]
+    with Live(Terminal(window.file), lambda: lines) as live:
+        window.read()
+        window.resize(20, 8)
+        window.screen.feed("above\r\n" + "x" * 20 + "\r\n" + "x" * 20 + "\r\nshort\r\n")
+        window.screen.feed("y" * 20 + "\r\n" + "y" * 10)
+        lines[:] = ["new"]
+        live.draw()
+        assert window.read() == "above\nnew"
+    assert window.read() == "above\n"
+
+
 @pytest.mark.parametrize("period", [None, 0.01])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_after_an_error_all_of_it_is_left(window, error, period):
@@ -344,6 +358,19 @@ main("compare --models ngram1,rnn --seconds 60 --tokenizer char --no-bench".spli
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_leave_the_terminal_as_it_was(window, number):
+    window.resize(80, 24)
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), window.file)
+    child = subprocess.Popen([sys.executable, "-c", COMPARE], **streams)
+    window.wait_for("RNN      training")
+    child.send_signal(number)
+    assert child.wait(30) == -number
+    window.read()
+    assert window.screen.left_as_it_was
+    assert "Traceback" not in window.raw
+
+
 def test_ctrl_c_in_a_comparison(window):
     window.resize(80, 24)
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), window.file)
@@ -353,8 +380,11 @@ def test_ctrl_c_in_a_comparison(window):
     os.write(window.master, b"\x03")
     assert child.wait(30) == 130
     rows = window.read().replace("^C", "").splitlines()
-    assert rows[0].split() == ["model", "stage", "seconds", "bits", "per", "byte"]
-    assert rows[1].split()[:2] == ["unigram", "done"]
-    assert rows[2].split()[:2] == ["RNN", "training"]
+    at = next(i for i, row in enumerate(rows) if row.startswith("model"))
+    assert "tokenizer char" in " ".join(rows[:at])
+    assert rows[at].split() == ["model", "stage", "seconds", "bits", "per", "byte"]
+    assert rows[at + 1].split()[:2] == ["unigram", "done"]
+    assert rows[at + 2].split()[:2] == ["RNN", "training"]
+    assert "Interrupted: what follows is what was done by then." in rows
     assert rows[-1] == "lamina: interrupted"
     assert window.screen.left_as_it_was

@@ -4,7 +4,13 @@ Sub-packages load when they are first used.
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+# The command line minds Ctrl-C before anything that takes time; the library never loads that.
+if os.path.basename(sys.argv[0] if sys.argv else "") in ("-m", "lamina", "lamina.exe"):
+    from lamina import startup  # noqa: F401
 
 from lamina._kernels import isa, num_threads, set_num_threads
 from lamina.creation import (

@@ -235,7 +235,9 @@ class Live:
         self._terminal = terminal
         self._lines = lines
         self._period = period
-        self._shown = 0
+        # Columns of each line that stands there, and of the window when it was drawn.
+        self._shown: list[int] = []
+        self._width = 0
         self._running = False
         self.lock = threading.RLock()
         self._ending = threading.Event()
@@ -313,12 +315,18 @@ class Live:
 
     def _show(self, lines: Sequence[str]) -> None:
         with self.lock:
-            erased, self._shown = self._erase(), len(lines)
+            erased, self._width = self._erase(), self._terminal.width
+            self._shown = [min(columns(line), self._width) for line in lines]
             self._terminal.write(erased + _CUT + "\n".join(lines) + _BREAK)
 
     def _erase(self) -> str:
         # Line by line: some terminals keep what is erased with the whole screen in their history.
-        above, self._shown = self._shown - 1, 0
+        above, width = len(self._shown) - 1, self._terminal.width
+        if width < self._width:
+            # A window that became narrower has broken the lines that no longer fit.
+            above += sum(max(taken - 1, 0) // width for taken in self._shown)
+            above = min(above, self._terminal.height - 1)
+        self._shown = []
         return "\r\x1b[2K" + "\x1b[1A\x1b[2K" * above
 
 

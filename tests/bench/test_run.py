@@ -89,6 +89,11 @@ def test_an_error_of_lamina_is_raised():
         next(run([case(lambda: Work(call))], rounds=1))
 
 
+def test_a_case_that_takes_long_has_fewer_rounds():
+    (made,) = run([case(lambda: Work(lambda: None))], rounds=5, seconds=1e-9)
+    assert made.rounds == 3
+
+
 def test_rounds_are_checked():
     with pytest.raises(ValueError, match="rounds: expected at least 1, got 0"):
         next(run([], rounds=0))

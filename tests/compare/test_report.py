@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.transforms import Bbox
 
 from lamina.compare import check_report_tools, plots, write_report
 
@@ -202,6 +203,43 @@ def test_one_model(write, comparison, result, name):
     assert len(drawings(page)) == 4
 
 
+def test_the_thin_line_is_named_where_it_is_drawn(page, write, comparison, result):
+    assert "The thin line joins" in page
+    assert "The thin line joins" not in write(comparison(result("gpt")))
+
+
+@pytest.mark.parametrize("size", [plots.WIDE, plots.NARROW])
+@pytest.mark.parametrize("near", [0.0, 0.01, 0.05])
+def test_a_name_is_nearest_to_its_own_point(result, size, near):
+    models = [
+        result("gpt", title=f"model {i}", bits_per_byte=2.2 + near * i, training_seconds=15.0 + i)
+        for i in range(4)
+    ]
+    models.append(result("ngram1"))
+    ends = [plots._end(model) for model in models]
+    with plots._figure(size) as (_, axes):
+        axes.set_xscale("log")
+        axes.set_xlim(0.01, 100)
+        axes.set_ylim(2, 3.5)
+        points = [axes.transData.transform(end) for end in ends]
+        before = len(axes.lines)
+        plots._label_points(axes, models, ends, [])
+        led = len(axes.lines) - before
+        far = 0
+        # The first text is the name of the axis.
+        for i, text in enumerate(axes.texts[1:]):
+            x, y = text.get_position()
+            width = text.get_window_extent().width
+            left = x - (width if text.get_ha() == "right" else 0.0)
+            box = Bbox.from_bounds(left, y - plots._LINE / 2, width, plots._LINE)
+            away = [plots._distance(box, point) for point in points]
+            others = away[:i] + away[i + 1 :]
+            assert away[i] < min(others) or near < 0.02
+            far += away[i] > plots._BESIDE or away[i] >= min(others)
+    # A line leads to each name that is not beside its point or is not nearest to it.
+    assert led == far
+
+
 def test_values_that_are_not_numbers(write, comparison, result):
     nan = math.nan
     unfit = result(
@@ -244,8 +282,17 @@ def test_shares_fill_a_bar_and_no_more(write, comparison, result):
 
 
 def test_files_in_the_command_are_quoted(write, comparison):
-    text = Page(write(comparison(source="my book.txt, other.txt"))).text
-    assert "compare 'my book.txt' other.txt --tokenizer" in text
+    paths = ["texts/my book.txt", "-odd.txt", "-"]
+    text = Page(write(comparison(source="my book.txt, -odd.txt", paths=paths))).text
+    assert "compare 'texts/my book.txt' ./-odd.txt - --tokenizer" in text
+
+
+def test_the_budget_is_repeated_exactly(write, comparison):
+    text = Page(write(comparison(seconds=0.1234567))).text
+    assert "--seconds 0.1234567 --seed" in text
+    text = Page(write(comparison(seconds=None, steps=300))).text
+    assert "--steps 300 --seed" in text
+    assert "Networks stop after so many steps" in text
 
 
 def test_replaces_a_page_whole(write, comparison, tmp_path):

@@ -58,7 +58,13 @@ def test_says_what_each_is(comparison, width):
     text = " ".join(printed(comparison(), width).split())
     for part in ("ngram1", "AdamW on", "looks back on", "6 characters", "1st: counts, from 1951"):
         assert part in text
-    assert ("architecture" in text) == (width == 120)
+    for part in (
+        "architecture",
+        "4 blocks of 4-head causal",
+        "application",
+        "language identification",
+    ):
+        assert part in text
 
 
 def test_a_name_and_its_share_stay_together(comparison):
@@ -187,7 +193,35 @@ def test_rows_fill_in(result):
     assert rows[2][-1] == "2.90"
     for step in steps(results[1]):
         table.update(step)
-    assert " ".join(shown()[3]) == "measuring the kernels beside NumPy's"
+    table.update(Progress(None, "measuring LSTM beside NumPy"))
+    assert " ".join(shown()[3]) == "measuring LSTM beside NumPy, 0 s"
+
+
+@pytest.mark.parametrize("width", [40, 50, 61, 62, 80])
+def test_rows_fit_into_the_window(result, comparison, width):
+    table = LiveTable(
+        Terminal(io.StringIO(), width=width), [family("char-ngram"), family("gpt")], 15
+    )
+    table.update(Progress(None, "training the models", comparison=comparison()))
+    table.update(Progress(family("char-ngram"), "measuring", 1.0))
+    table.update(Progress(family("gpt"), "training", 3.0, 2.9))
+    rows = [re.sub("\x1b.*?m", "", line) for line in table.lines()]
+    assert max(map(len, rows)) <= width
+    assert rows[-1].split()[-1] == "2.90"
+    assert "tokenizer bpe:1024" in " ".join(" ".join(rows).split())
+
+
+def test_unknown_tokens_have_no_best(comparison, result):
+    rows = lines(comparison(result("ngram1", oov_mass=0.25), result("gpt")))
+    row = rows[rows.index("Summary") + 4]
+    assert row.endswith(" 0.0%")
+
+
+def test_the_ratio_is_the_quotient_of_the_times(comparison):
+    text = printed(comparison())
+    assert "0.93  0.84-1.02" in text
+    assert "medians of 4 to 15 rounds" in text
+    assert "rough figures" in text
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])

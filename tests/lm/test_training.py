@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lamina import lm, models, text
+from lamina import lm, models, text, train
 from lamina.lm import NeuralLM, training
 from lamina.lm.training import Streams, cosine, decayed_matrices
 from lamina.models.recurrent import Carry
@@ -84,6 +84,33 @@ def test_limits(rng, tokenizer):
     assert model.fit(VERSE, seconds=0.05).history["seconds"][-1] >= 0.05
     with pytest.raises(ValueError, match="steps: expected a positive number, got 0"):
         model.fit(VERSE, steps=0)
+
+
+def test_a_clock_that_stands_still_leaves_out_what_callbacks_take(rng, tokenizer):
+    now = 0.0
+
+    def tick(_step, _logs):
+        nonlocal now
+        now += 1.0
+
+    model = NeuralLM(lstm(tokenizer, rng), tokenizer)
+    ticks = [train.LambdaCallback(on_train_batch_end=tick)]
+    model.fit(VERSE, seconds=7.0, warmup=0, callbacks=ticks, clock=lambda: now)
+    assert model.history["steps"][-1] == 7
+    least = 1e-4
+    assert model.history["lr"][-1] == pytest.approx(
+        least + (1e-3 - least) * (1 + np.cos(np.pi * 6 / 7)) / 2
+    )
+    model.fit(VERSE, steps=3, seconds=7.0, callbacks=ticks, clock=lambda: now)
+    assert model.history["steps"][-1] == 3
+
+
+@pytest.mark.parametrize("make", [gpt, lstm])
+def test_targets_are_counted(rng, tokenizer, make):
+    model = NeuralLM(make(tokenizer, rng), tokenizer)
+    # 13 tokens and the one before them: two streams of six, read in pieces of four and two.
+    model.fit(VERSE[:13], steps=4, batch_size=2, context=4, validation=VERSE)
+    assert model.tokens_read == (2 * (8 + 4) if make is lstm else 4 * 8)
 
 
 def test_short_texts_make_short_windows(rng, tokenizer):

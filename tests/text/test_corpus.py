@@ -1,6 +1,6 @@
 import pytest
 
-from lamina.text import read_text, shakespeare, split_text
+from lamina.text import decode_text, read_text, shakespeare, split_text
 
 
 def test_shakespeare():
@@ -30,6 +30,28 @@ def test_what_is_not_text_is_named(tmp_path, content, reason):
     file.write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.txt: {reason}"):
         read_text(file)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "hint"),
+    [
+        ("utf-16", "it looks like UTF-16LE: iconv -f UTF-16LE"),
+        ("utf-16-le", "it looks like UTF-16LE"),
+        ("utf-16-be", "it looks like UTF-16BE"),
+        ("latin-1", "it looks like Latin-1: iconv -f LATIN-1 -t UTF-8"),
+        ("cp1252", "it looks like Windows-1252"),
+    ],
+)
+def test_other_encodings_are_guessed(encoding, hint):
+    words = "Caf\u00e9 cr\u00e8me" + ("\u2019s" if encoding == "cp1252" else "") + "\n"
+    with pytest.raises(ValueError, match=hint):
+        decode_text("a.txt", words.encode(encoding) * 20)
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\xff\x00\x01", b"\x01\x02\xff" * 9])
+def test_nothing_is_guessed_of_other_bytes(data):
+    with pytest.raises(ValueError, match=r"at offset \d+$"):
+        decode_text("a.png", data)
 
 
 def test_missing_files_are_named(tmp_path):

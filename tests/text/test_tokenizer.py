@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -72,6 +73,29 @@ def test_bpe_of_a_text_and_of_its_lines_are_the_same():
     whole = BPETokenizer.train(TEXT, 320)
     lines = BPETokenizer.train((line for line in TEXT.splitlines(keepends=True)), 320)
     assert whole.to_json() == lines.to_json() == BPETokenizer.train(TEXT, 320).to_json()
+
+
+def test_bpe_of_tiny_shakespeare_stays_the_same():
+    vocab = BPETokenizer.train(shakespeare(), 1024).vocab()
+    text = json.dumps(sorted(vocab, key=vocab.__getitem__))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "b91b2e875d821402"
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 100_000])
+def test_bpe_of_one_long_run_counts_it_in_parts(length):
+    vocab = BPETokenizer.train("a" * length, 1024).vocab()
+    longest = max(map(len, vocab))
+    assert longest <= 256
+    assert len(vocab) == 256 + longest.bit_length() - 1
+
+
+def test_parts_of_a_long_run_end_between_characters():
+    # 85 characters are a part: no token has the end of one character and the start of another.
+    text = "\u6f22" * 85 + "\u5b57" * 85
+    tokens = BPETokenizer.train(text, 1024, min_frequency=1)
+    pieces = [tokens.decode([id]) for id in range(256, tokens.vocab_size)]
+    assert any("\u6f22\u6f22" in piece for piece in pieces)
+    assert not any("\u6f22" in piece and "\u5b57" in piece for piece in pieces)
 
 
 @pytest.mark.parametrize(

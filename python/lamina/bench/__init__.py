@@ -4,7 +4,7 @@ from lamina.bench.case import Case, Work
 from lamina.bench.cases import CASES
 from lamina.bench.libraries import LIBRARIES
 from lamina.bench.peers import PEERS
-from lamina.bench.report import check_report_tools, write_report
+from lamina.bench.report import check_report_tools, report_text, write_report
 from lamina.bench.run import Machine, Memory, Result, at_most, machine, run
 from lamina.bench.table import markdown
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_report_tools",
     "machine",
     "markdown",
+    "report_text",
     "run",
     "write_report",
 ]

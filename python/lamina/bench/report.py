@@ -59,6 +59,15 @@ def write_report(record: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
         ValueError: jinja2 is missing, or there are no results.
         OSError: the file cannot be written.
     """
+    files.write_file(path, report_text(record))
+
+
+def report_text(record: Mapping[str, Any]) -> str:
+    """The page as text.
+
+    Raises:
+        ValueError: jinja2 is missing, or there are no results.
+    """
     check_report_tools()
     import jinja2
 
@@ -69,7 +78,7 @@ def write_report(record: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
     )
     template = importlib.resources.files("lamina.bench").joinpath("report.html.j2")
     text = environment.from_string(template.read_text(encoding="utf-8")).render(**_content(record))
-    files.write_file(path, "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 @dataclass(frozen=True)

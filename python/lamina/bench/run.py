@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import platform
 import subprocess
@@ -27,6 +28,8 @@ _PAUSE = 0.2
 _LEAST = 0.005
 # A work that takes longer needs no warm-up before each round.
 _LONG = 1.0
+# Rounds of a case at least, however long they take.
+_LEAST_ROUNDS = 3
 
 Quartiles = tuple[float, float, float]
 
@@ -175,6 +178,7 @@ def run(
     rounds: int = 15,
     libraries: tuple[str, ...] = LIBRARIES,
     memory: bool = False,
+    seconds: float = math.inf,
 ) -> Iterator[Result]:
     """Measure each case: lamina, its peers in turn, lamina, its peers in turn, ...
 
@@ -187,19 +191,20 @@ def run(
         rounds: how often each library takes its turn.
         libraries: those that take part where they are installed.
         memory: whether to measure the memory of training steps too, in processes of their own.
+        seconds: after so long a case has no further rounds, once it has had three.
     """
     if rounds < 1:
         raise ValueError(f"run: rounds: expected at least 1, got {rounds}")
     others.set_threads(lamina.num_threads(), libraries)
     for case in cases:
-        result = _run(case, rounds, ("lamina", *libraries))
+        result = _run(case, rounds, ("lamina", *libraries), seconds)
         if memory and case.is_step:
             measured = ["lamina", *([] if result.peer is None else [result.peer])]
             result.memory.update({name: memory_of(case, name) for name in measured})
         yield result
 
 
-def _run(case: Case, rounds: int, libraries: Sequence[str]) -> Result:
+def _run(case: Case, rounds: int, libraries: Sequence[str], seconds: float) -> Result:
     works: dict[str, Work] = {"lamina": case.lamina()}
     per_call = {"lamina": _first(works["lamina"])}
     left_out: dict[str, str] = {}
@@ -215,7 +220,7 @@ def _run(case: Case, rounds: int, libraries: Sequence[str]) -> Result:
         else:
             works[name] = work
     before = _processor_time()
-    result = _measure(case, works, per_call, rounds)
+    result = _measure(case, works, per_call, rounds, seconds)
     disturbance = _disturbance(before, _processor_time())
     works.clear()
     gc.collect()
@@ -277,20 +282,27 @@ def _timed(work: Work, per_call: float) -> float:
 
 
 def _measure(
-    case: Case, works: Mapping[str, Work], per_call: Mapping[str, float], rounds: int
+    case: Case,
+    works: Mapping[str, Work],
+    per_call: Mapping[str, float],
+    rounds: int,
+    seconds: float,
 ) -> Result:
-    times = {name: np.empty(rounds) for name in works}
-    for i in range(rounds):
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    start, done = time.perf_counter(), 0
+    while done < rounds and (done < _LEAST_ROUNDS or time.perf_counter() - start < seconds):
         for name, work in works.items():
             time.sleep(_PAUSE)
-            times[name][i] = _timed(work, per_call[name])
+            taken[name].append(_timed(work, per_call[name]))
+        done += 1
+    times = {name: np.array(seconds) for name, seconds in taken.items()}
     own = times["lamina"]
     ratios = {}
     for name, other in times.items():
         if name != "lamina":
             low, middle, high = np.quantile(other / own, [0.25, 0.5, 0.75])
             ratios[name] = (float(low), float(middle), float(high))
-    return Result(case, {name: float(np.median(t)) for name, t in times.items()}, ratios, rounds)
+    return Result(case, {name: float(np.median(t)) for name, t in times.items()}, ratios, done)
 
 
 def memory_of(case: Case, peer: str) -> Memory:

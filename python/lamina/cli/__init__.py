@@ -4,14 +4,18 @@ Whatever is wrong with the input ends with one plain line and exit code 2.
 """
 
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import click
 
 import lamina
+from lamina import startup
 from lamina.cli.bench import bench
 from lamina.cli.compare import compare
 from lamina.cli.evaluate import evaluate
@@ -35,14 +39,55 @@ for command in (compare, train, generate, evaluate, bench):
     cli.add_command(command)
 
 
+class _Ended(BaseException):
+    """A signal asked the program to end."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line and exit with 0, 2 for bad input, or 130 after Ctrl-C."""
-    sys.exit(run(arguments))
+    """Run a command line and exit with 0, 2 for bad input, or 130 after Ctrl-C.
+
+    SIGTERM and SIGHUP end it by the signal, after the terminal has been put in order.
+    """
+    code = 1
+    with _ending_by_signals():
+        code = run(arguments)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+    if code == INTERRUPTED:
+        # Threads in the middle of a long kernel, which nobody waits for now, cannot be stopped.
+        os._exit(code)
+    sys.exit(code)
+
+
+@contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    received: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise _Ended
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # One that is ignored, as by nohup, stays so.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield
+    except BaseException:
+        # Whatever went wrong on the way out, as a terminal that is gone.
+        if not received:
+            raise
+    if received:
+        signal.signal(received[0], signal.SIG_DFL)
+        os.kill(os.getpid(), received[0])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code."""
     try:
+        startup.expect_interrupts()
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             cli.main(args=arguments, prog_name="lamina", standalone_mode=False)

@@ -1,6 +1,7 @@
 """``lamina bench``."""
 
 import datetime
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.options import COUNT, path_given
+
 if TYPE_CHECKING:
     from lamina.bench import Case, Machine
     from lamina.terminal import Terminal
 
 
-@click.command()
+@click.command(
+    short_help="Measure the kernels beside NumPy and PyTorch.",
+    epilog="Example: lamina bench --only matmul,conv --rounds 5",
+)
 @click.option("--peers", is_flag=True, help="Every work that lamina is held to, and who does it.")
-@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@click.option(
+    "--rounds",
+    type=COUNT,
+    default=15,
+    show_default=True,
+    help="How often each library does each work.",
+)
 @click.option(
     "--only", metavar="LIST", help="Kernels, such as matmul,conv, or parts of names, with commas."
 )
@@ -23,9 +35,15 @@ if TYPE_CHECKING:
 @click.option(
     "--memory/--no-memory", default=True, help="With --peers: memory of training steps too."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results.")
-@click.option("--report", type=click.Path(path_type=Path), help="With --peers: an HTML page.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="With --peers: a table.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    callback=path_given,
+    help="Write the results; - is standard output.",
+)
+@click.option("--report", metavar="FILE", callback=path_given, help="With --peers: an HTML page.")
+@click.option("--markdown", metavar="FILE", callback=path_given, help="With --peers: a table.")
 def bench(
     peers: bool,
     rounds: int,
@@ -43,18 +61,18 @@ def bench(
     measured, each against the best of the libraries that do the same; that takes half an hour.
     """
     from lamina import bench as benches
-    from lamina.cli.options import check_writable
+    from lamina.cli.options import STANDARD, check_outputs, write_output
     from lamina.terminal import Terminal
 
-    for path in (json_path, report, markdown):
-        check_writable(path)
+    outputs = {"--json": json_path, "--report": report, "--markdown": markdown}
+    check_outputs(outputs)
     for option, value in (("report", report), ("markdown", markdown)):
         if value is not None and not peers:
             raise ValueError(f"--{option} goes with --peers")
     if report is not None:
         benches.check_report_tools()
     cases = _select(benches.PEERS if peers else benches.CASES, only)
-    terminal = Terminal()
+    terminal = Terminal(sys.stderr if STANDARD in outputs.values() else None)
     libraries: tuple[str, ...] = benches.LIBRARIES if peers else ("numpy", "torch")
     machine = benches.machine(libraries)
     if not torch:
@@ -69,11 +87,9 @@ def bench(
         return
     record = _beside_peers(terminal, machine, cases, rounds, libraries, memory, json_path)
     if report is not None:
-        benches.write_report(record, report)
+        write_output("--report", report, benches.report_text(record))
     if markdown is not None:
-        from lamina import files
-
-        files.write_file(markdown, benches.markdown(record))
+        write_output("--markdown", markdown, benches.markdown(record))
 
 
 def _select(cases: "Sequence[Case]", only: str | None) -> "list[Case]":
@@ -101,7 +117,7 @@ def _beside_numpy(
     json_path: Path | None,
 ) -> None:
     from lamina import bench as benches
-    from lamina.cli.options import write_json
+    from lamina.cli.options import json_text, write_output
     from lamina.terminal import Column, Live, styled, table
 
     peers = {"numpy": "NumPy / lamina"}
@@ -144,7 +160,8 @@ def _beside_numpy(
             live.draw()
     terminal.print("\n".join(lines()))
     if json_path is not None:
-        write_json(json_path, {"machine": asdict(machine), "results": rows})
+        made = json_text({"machine": asdict(machine), "results": rows})
+        write_output("--json", json_path, made)
 
 
 def _beside_peers(
@@ -158,7 +175,7 @@ def _beside_peers(
 ) -> dict[str, Any]:
     from lamina import bench as benches
     from lamina.bench import table as texts
-    from lamina.cli.options import write_json
+    from lamina.cli.options import json_text, replaces, write_output
     from lamina.terminal import Column, Live, styled, table
 
     heads = texts.terminal_columns([case.title for case in cases])
@@ -184,15 +201,15 @@ def _beside_peers(
             results.append(result)
             record["results"].append(result.as_dict(machine))
             # A run takes long: what is measured is kept even where it does not end.
-            if json_path is not None:
-                write_json(json_path, record)
+            if json_path is not None and replaces(json_path):
+                write_output("--json", json_path, json_text(record))
             live.draw()
     machine = benches.at_most(machine, benches.machine(libraries))
     record["machine"] = asdict(machine)
     record["results"] = [result.as_dict(machine) for result in results]
-    if json_path is not None:
-        write_json(json_path, record)
     terminal.print("\n".join(lines()))
+    if json_path is not None:
+        write_output("--json", json_path, json_text(record))
     if measured := texts.memory_rows(record):
         columns = [Column(name, right=bool(i)) for i, name in enumerate(texts.MEMORY_HEADINGS)]
         rows = [[title, *cells] for title, cells in measured]

@@ -7,16 +7,19 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(
+    short_help="Measure a model on a text.",
+    epilog="Example: lamina evaluate novel-lstm other.txt --json",
+)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("text", type=click.Path(path_type=Path))
+@click.argument("text", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(model: Path, text: Path, as_json: bool) -> None:
-    """Measure the model in the folder MODEL on TEXT."""
+    """Measure the model in the folder MODEL on TEXT; - is the standard input."""
     from lamina import lm
-    from lamina import text as texts
+    from lamina.cli.options import read_texts
 
-    content = texts.read_text(text)
+    _, content = read_texts([text])
     quality = lm.evaluate(lm.load(model), content)
     if as_json:
         click.echo(json.dumps(asdict(quality)))

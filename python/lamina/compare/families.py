@@ -1,8 +1,10 @@
 """The families of language model that are compared: what each is, and how it is built."""
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lamina import lm, models, text
 
@@ -42,12 +44,14 @@ ATTENTION = "3rd: transformers, from 2017"
 
 CHARACTER_ORDER = 7
 CONTEXT = 64
+_LEAST_BPE = 256
 
 DEFAULT = ("ngram1", "ngram3", "ngram5", "char-ngram", "rnn", "lstm", "gpt")
 
 
 def _ngram(order: int) -> Family:
     before = "no token: every one is drawn alike" if order == 1 else f"{order - 1} tokens"
+    before = "1 token" if order == 2 else before
     return Family(
         name=f"ngram{order}",
         title="unigram" if order == 1 else f"{order}-gram",
@@ -150,6 +154,7 @@ def family(name: str) -> Family:
     Raises:
         ValueError: there is none.
     """
+    given, name = name, name.strip().lower()
     match = re.fullmatch(r"ngram([1-9][0-9]?)", name)
     if match and int(match[1]) <= 20:
         return _ngram(int(match[1]))
@@ -159,9 +164,59 @@ def family(name: str) -> Family:
         return _recurrent(name)
     if name == "gpt":
         return _gpt()
+    known = [
+        *(f"ngram{order}" for order in range(1, 21)),
+        "char-ngram",
+        "rnn",
+        "lstm",
+        "gru",
+        "gpt",
+    ]
+    near = difflib.get_close_matches(name, known, 1)
     raise ValueError(
-        f"unknown model {name!r}: expected ngram1 to ngram20, char-ngram, rnn, lstm, gru or gpt"
+        f"unknown model {given!r}{f', did you mean {near[0]}?' if near else ':'} expected ngram1 "
+        "to ngram20, char-ngram, rnn, lstm, gru or gpt"
     )
+
+
+def select(names: Sequence[str]) -> list[Family]:
+    """The families of these names.
+
+    Raises:
+        ValueError: there are none, one is unknown, or one is named twice.
+    """
+    if not names:
+        raise ValueError("models: expected at least one")
+    families = [family(name) for name in names]
+    for i, chosen in enumerate(families):
+        if chosen.name in [other.name for other in families[:i]]:
+            raise ValueError(f"models: {chosen.name!r} is named twice, expected each once")
+    return families
+
+
+def fit_options(chosen: Family) -> dict[str, Any]:
+    """What the ``fit`` of a network of the family is given."""
+    options = chosen.options or {}
+    return {name: value if name == "lr" else int(value) for name, value in options.items()}
+
+
+def check_tokenizer(name: str) -> None:
+    """Refuse, before any work, a name that :func:`make_tokenizer` does not know.
+
+    Raises:
+        ValueError: it does not, or the size is below that of the smallest tokenizer.
+    """
+    if name in ("char", "word", "bpe"):
+        return
+    match = re.fullmatch(r"bpe:([0-9]{1,9})", name)
+    if match is None:
+        raise ValueError(
+            f"unknown tokenizer {name!r}: expected char, word, bpe or bpe:SIZE such as bpe:1024"
+        )
+    if int(match[1]) < _LEAST_BPE:
+        raise ValueError(
+            f"tokenizer: {name}: expected a size of at least {_LEAST_BPE}, one for each byte"
+        )
 
 
 def make_tokenizer(name: str, training: str) -> text.Tokenizer:
@@ -170,13 +225,10 @@ def make_tokenizer(name: str, training: str) -> text.Tokenizer:
     Raises:
         ValueError: there is none.
     """
-    kind, _, size = name.partition(":")
+    check_tokenizer(name)
     if name == "char":
         return text.CharTokenizer.train(training)
     if name == "word":
         return text.WordTokenizer.train(training)
-    if kind == "bpe" and (not size or size.isdigit()):
-        return text.BPETokenizer.train(training, vocab_size=int(size or 1024))
-    raise ValueError(
-        f"unknown tokenizer {name!r}: expected char, word, bpe or bpe:SIZE such as bpe:1024"
-    )
+    size = name.partition(":")[2]
+    return text.BPETokenizer.train(training, vocab_size=int(size or 1024))

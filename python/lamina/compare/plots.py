@@ -20,38 +20,41 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (6, 2, 1.5, 2)))
 _FONT = 13.0
 _LINE = 17.0
+# Pixels: a name this near is beside its mark, whose edge this far from its middle.
+_BESIDE = 13.0
+_MARK = 7.0
+# What it costs a name to be nearer to the mark of another: more than to cover one.
+_MISLEADING = 1e4
 
 WIDE, NARROW = (860, 470), (358, 410)
 
 
 def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
     """Bits per byte against seconds, as the text of an ``svg`` element."""
-    models = [model for model in models if _finite(_end(model))]
+    models = [m for m in models if _finite(_end(m)) and m.curve and _finite(m.curve[-1])]
     if not models:
         return ""
-    values = size[0] >= 500
     with _figure(size) as (figure, axes):
-        ends = [_end(model) for model in models]
-        _make_room(axes, size, models, values)
+        ends = [model.curve[-1] for model in models]
+        _make_room(axes, size, models)
         latest = max(x for x, _ in ends) or 1.0
         axes.set_xlim(0, latest * 1.02)
         axes.set_ylim(*_bits_range(models))
         drawn: dict[str, int] = {}
         for model, (x, y) in zip(models, ends, strict=True):
             number = series(model.generation)
-            curve = [point for point in model.curve[:-1] if _finite(point)]
+            curve = [point for point in model.curve if _finite(point)]
             style = {"color": _SERIES[number], "solid_capstyle": "round"}
-            if curve:
+            if len(curve) > 1:
                 dash = _DASHES[drawn.get(model.generation, 0) % len(_DASHES)]
                 drawn[model.generation] = drawn.get(model.generation, 0) + 1
-                dot = "." if len(curve) == 1 else ""
-                axes.plot(*zip(*curve, strict=True), lw=2, ls=dash, marker=dot, **style)
+                axes.plot(*zip(*curve, strict=True), lw=2, ls=dash, **style)
             if x < latest * 0.9:
                 axes.plot((x, latest * 1.02), (y, y), lw=1, ls=(0, (1, 3)), **style)
             _point(axes, x, y, number)
-        _label_ends(axes, models, ends, values)
+        _label_ends(axes, models, ends)
         axes.set_xlabel("seconds of training", labelpad=8)
-        return _svg(figure, name, _described("Learning curves", models))
+        return _svg(figure, name, _described("Learning curves", models, ends))
 
 
 def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
@@ -83,7 +86,15 @@ def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
         _label_points(axes, models, ends, front)
         axes.set_xlabel("seconds of training, logarithmic", labelpad=8)
-        return _svg(figure, name, _described("Bits per byte against training seconds", models))
+        return _svg(
+            figure, name, _described("Bits per byte against training seconds", models, ends)
+        )
+
+
+def has_front(models: Sequence[ModelResult]) -> bool:
+    """Whether a line of the models that no other beats is drawn in :func:`quality_over_time`."""
+    ends = [_end(model) for model in models]
+    return len(_front([end for end in ends if _finite(end) and end[0] > 0])) > 1
 
 
 def _end(model: ModelResult) -> tuple[float, float]:
@@ -96,7 +107,7 @@ def _finite(point: Sequence[float]) -> bool:
 
 def _bits_range(models: Sequence[ModelResult]) -> tuple[float, float]:
     """From below the best to above the worst end; the steep beginning of a curve is cut off."""
-    ends = [model.bits_per_byte for model in models]
+    ends = [model.curve[-1][1] for model in models]
     curves = [y for model in models for point in model.curve if _finite(point) for y in point[1:]]
     top = max(
         max(ends) + 0.25 * (max(ends) - min(ends)), min(max([*curves, *ends]), 1.4 * min(ends))
@@ -122,18 +133,15 @@ def _point(axes: Any, x: float, y: float, number: int) -> None:
     )
 
 
-def _label(model: ModelResult, values: bool = True) -> str:
-    title = printable(model.title)
-    return f"{title} {bits(model.bits_per_byte)}" if values else title
+def _label(model: ModelResult) -> str:
+    return f"{printable(model.title)} {bits(model.bits_per_byte)}"
 
 
-def _make_room(
-    axes: Any, size: tuple[int, int], models: Sequence[ModelResult], values: bool
-) -> None:
+def _make_room(axes: Any, size: tuple[int, int], models: Sequence[ModelResult]) -> None:
     """Shrink the plot so that the longest name fits at its right."""
     widest = 0.0
     for model in models:
-        text = axes.text(0, 0, _label(model, values), parse_math=False)
+        text = axes.text(0, 0, printable(model.title), parse_math=False)
         widest = max(widest, text.get_window_extent().width)
         text.remove()
     left, bottom, width, height = axes.get_position().bounds
@@ -143,7 +151,7 @@ def _make_room(
 
 
 def _label_ends(
-    axes: Any, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]], values: bool
+    axes: Any, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]]
 ) -> None:
     """Names at the right edge, moved apart where they would overlap, with a line to each."""
     low, high = axes.get_ylim()
@@ -164,7 +172,7 @@ def _label_ends(
         axes.text(
             1.055,
             place / height,
-            _label(model, values),
+            printable(model.title),
             transform=axes.transAxes,
             va="center_baseline",
             parse_math=False,
@@ -203,7 +211,11 @@ def _label_points(
     ends: Sequence[tuple[float, float]],
     front: Sequence[tuple[float, float]],
 ) -> None:
-    """Names beside the points, each on the first side where it covers nothing."""
+    """Names near the points, each in the first place where it covers nothing.
+
+    None is nearer to another's point, if that can be, and a line leads to one that is not beside
+    its own.
+    """
     from matplotlib.transforms import Bbox
 
     points = [axes.transData.transform(end) for end in ends]
@@ -221,8 +233,15 @@ def _label_points(
         *((dx, dy, "right") for dy in (15, -15) for dx in (4, -6)),
         *((14, dy, "left") for dy in (24, -24)),
         *((-14, dy, "right") for dy in (24, -24)),
+        *(
+            (round(far * math.cos(turn)), round(far * math.sin(turn)), ha)
+            for far in (34, 50, 70, 95)
+            for turn in (k * math.pi / 8 for k in range(16))
+            for ha in ("left", "right")
+        ),
     )
-    for model, (x, y) in zip(models, points, strict=True):
+    for i, (model, (x, y)) in enumerate(zip(models, points, strict=True)):
+        others = [point for k, point in enumerate(points) if k != i]
         text = axes.text(
             0, 0, _label(model), transform=None, va="center_baseline", parse_math=False
         )
@@ -231,13 +250,38 @@ def _label_points(
         for order, (dx, dy, ha) in enumerate(sides):
             left = x + dx - {"left": 0.0, "center": 0.5, "right": 1.0}[ha] * extent.width
             box = Bbox.from_bounds(left, y + dy - _LINE / 2, extent.width, _LINE)
-            covered = sum(_overlap(box, other) for other in taken)
+            own = _distance(box, (x, y))
+            # Where marks nearly coincide only a line says which one is meant.
+            nearer = any(_distance(box, other) <= own for other in others)
+            line = _leader(box, (x, y)) if own > _BESIDE or nearer else []
+            pieces = [Bbox.from_bounds(u - 1.5, v - 1.5, 3, 3) for u, v in line]
+            covered = sum(_overlap(part, other) for part in (box, *pieces) for other in taken)
             outside = box.width * box.height - _overlap(box, inside)
-            choices.append((covered + 4 * outside, order, box, dx, dy, ha))
-        _, _, box, dx, dy, ha = min(choices, key=lambda choice: choice[:2])
+            cost = covered + 4 * outside + (_MISLEADING if nearer else 0.0)
+            choices.append((cost, order, box, dx, dy, ha, line, pieces))
+        _, _, box, dx, dy, ha, line, pieces = min(choices, key=lambda choice: choice[:2])
         text.set_position((x + dx, y + dy))
         text.set_ha(ha)
-        taken.append(box)
+        taken += [box, *pieces]
+        if line:
+            ends_ = (line[0], line[-1])
+            axes.plot(*zip(*ends_, strict=True), transform=None, color=_INK, lw=0.75, alpha=0.5)
+
+
+def _distance(box: Any, point: tuple[float, float]) -> float:
+    """From a point to the nearest one of a box."""
+    x, y = point
+    return math.hypot(max(box.x0 - x, x - box.x1, 0.0), max(box.y0 - y, y - box.y1, 0.0))
+
+
+def _leader(box: Any, point: tuple[float, float]) -> list[tuple[float, float]]:
+    """Places along a line from the edge of a mark to the nearest of a box."""
+    x, y = point
+    end = min(max(x, box.x0), box.x1), min(max(y, box.y0 + 3), box.y1 - 3)
+    length = math.hypot(end[0] - x, end[1] - y)
+    begin = _MARK / max(length, _MARK)
+    shares = [begin + (1 - begin) * k / 12 for k in range(13)]
+    return [(x + (end[0] - x) * share, y + (end[1] - y) * share) for share in shares]
 
 
 def _overlap(a: Any, b: Any) -> float:
@@ -292,9 +336,14 @@ def _figure(size: tuple[int, int]) -> Iterator[tuple[Any, Any]]:
         yield figure, axes
 
 
-def _described(title: str, models: Sequence[ModelResult]) -> str:
+def _described(
+    title: str, models: Sequence[ModelResult], ends: Sequence[tuple[float, float]]
+) -> str:
     """What somebody who cannot see the plot is told."""
-    parts = (f"{_label(model)} after {duration(model.training_seconds)} s" for model in models)
+    parts = (
+        f"{printable(model.title)} {bits(y)} after {duration(x)} s"
+        for model, (x, y) in zip(models, ends, strict=True)
+    )
     return f"{title}, bits per byte at the end: {', '.join(parts)}."
 
 

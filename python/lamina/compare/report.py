@@ -13,7 +13,7 @@ from typing import Any
 from lamina import files
 from lamina.compare import plots, summary
 from lamina.compare.families import DEFAULT
-from lamina.compare.run import Comparison, ModelResult
+from lamina.compare.run import CURVE_TEXT, Comparison, ModelResult
 
 _TOOLS = ("jinja2", "matplotlib")
 # A column of numbers is too narrow for these as words.
@@ -52,6 +52,15 @@ def write_report(
         ValueError: jinja2 or matplotlib is missing, or there are no models.
         OSError: the file cannot be written.
     """
+    files.write_file(path, report_text(comparison, date=date))
+
+
+def report_text(comparison: Comparison, *, date: datetime.date | None = None) -> str:
+    """The page as text.
+
+    Raises:
+        ValueError: jinja2 or matplotlib is missing, or there are no models.
+    """
     check_report_tools()
     import jinja2
 
@@ -68,7 +77,7 @@ def write_report(
     page = environment.from_string(template.read_text(encoding="utf-8"))
     shown = date or datetime.datetime.now().astimezone().date()
     text = page.render(**_content(comparison, shown))
-    files.write_file(path, "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,9 @@ def _content(comparison: Comparison, date: datetime.date) -> dict[str, Any]:
         "time": _time(models),
         "kernels": _kernels(comparison.kernels),
         "command": _command(comparison),
+        "tokenizing": summary.tokenizing(comparison),
+        "rounds": summary.rounds(comparison.kernels) if comparison.kernels else "",
+        "count": summary.count,
         "duration": summary.duration,
     }
 
@@ -170,15 +182,19 @@ def _plots(models: Sequence[ModelResult]) -> list[_Plot]:
             "curves",
             "Learning curves",
             plots.learning_curves,
-            "Lines are measured on the beginning of the held-out text while learning, marks on all "
-            "of it at the end. Dotted lines carry the models that were done early to the edge.",
+            f"All on the first {CURVE_TEXT:,} characters of the held-out text; the summary is on "
+            "all of it. Dotted lines carry the models that were done early to the edge.",
         ),
         (
             "quality",
             "Quality against time",
             plots.quality_over_time,
-            "Lower is better, left is quicker. The thin line joins the models that no other beats "
-            "in both.",
+            "Lower is better, left is quicker."
+            + (
+                " The thin line joins the models that no other beats in both."
+                if plots.has_front(models)
+                else ""
+            ),
         ),
     ):
         # Safe: matplotlib escapes every text it is given.
@@ -222,19 +238,24 @@ def _kernels(kernels: Sequence[dict[str, Any]]) -> _Bars:
         colour = "slower" if end < one else "faster"
         piece = _Piece(row["name"], colour, min(one, end), abs(end - one))
         times = [summary.milliseconds(row["seconds"][peer]) for peer in ("lamina", "numpy")]
-        rows.append((row["name"], row["size"], times, summary.ratio(row["ratio"]), piece))
+        shown = summary.ratio(row["ratio"]), summary.quartiles(row)
+        rows.append((row["name"], row["size"], times, shown, piece))
     return _Bars(rows, one=one)
 
 
 def _command(comparison: Comparison) -> str:
     words = ["lamina", "--threads", str(comparison.machine["threads"]), "compare"]
-    if comparison.source != "tiny Shakespeare":
-        words += comparison.source.split(", ")
+    # One that begins like an option is still a path.
+    words += [f"./{path}" if path[1:] and path[0] == "-" else path for path in comparison.paths]
     names = [model.family for model in comparison.models]
     if names != list(DEFAULT):
         words += ["--models", ",".join(names)]
     words += ["--tokenizer", comparison.tokenizer.split(",")[0]]
-    words += ["--seconds", f"{comparison.seconds:g}", "--seed", str(comparison.seed)]
+    if comparison.steps is not None:
+        words += ["--steps", str(comparison.steps)]
+    if comparison.seconds is not None:
+        words += ["--seconds", repr(comparison.seconds).removesuffix(".0")]
+    words += ["--seed", str(comparison.seed)]
     if not comparison.kernels:
         words.append("--no-bench")
     return shlex.join([*words, "--report", "report.html"])

@@ -4,8 +4,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lamina.compare.run import Comparison, ModelResult
 
@@ -13,6 +14,8 @@ Shares = list[tuple[str, float]]
 
 # A model within this share of the way from the worst to the best is nearly as good as the best.
 _NEARLY = 0.8
+# Rounds from which a median is taken at its word.
+_MANY = 15
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -90,6 +93,34 @@ def ratio(value: float) -> str:
     return decimals(value, 2 if value < 9.995 else 1 if value < 99.95 else 0)
 
 
+def quartiles(kernel: Mapping[str, Any]) -> str:
+    """Where half of the rounds of a kernel lie."""
+    low, high = map(ratio, kernel["quartiles"])
+    return f"{low}-{high}"
+
+
+def rounds(kernels: Sequence[Mapping[str, Any]]) -> str:
+    """What the figures of the kernels are."""
+    done = [kernel["rounds"] for kernel in kernels]
+    least, most = min(done), max(done)
+    many = f"{least}" if least == most else f"{least} to {most}"
+    few = " Long works get few rounds, so theirs are rough figures." if least < _MANY else ""
+    return (
+        f"Times are medians of {many} rounds in turn, and the ratio is their quotient; quartiles "
+        f"are those of the ratios of single rounds.{few}"
+    )
+
+
+def tokenizing(comparison: Comparison) -> str:
+    """What is not part of any training time."""
+    return f"Tokenizing took {duration(comparison.tokenizing_seconds)} s, shared by all."
+
+
+def count(number: int, noun: str) -> str:
+    """``1 character``, ``1,234 characters``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """``text`` less what would steer a terminal or break a page; it becomes U+FFFD."""
     return "".join(
@@ -143,7 +174,7 @@ COLUMNS = (
     Column("bytes_on_disk", "On disk", "on\ndisk", size, min),
     PERPLEXITY,
     BITS,
-    Column("oov_mass", "Unknown tokens", "OOV\nmass", percent, min),
+    Column("oov_mass", "Unknown tokens", "OOV\nmass", percent),
 )
 
 

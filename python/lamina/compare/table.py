@@ -1,6 +1,7 @@
 """The terminal: a table that fills while the models train, and the tables at the end."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -15,6 +16,7 @@ _WIDE = 116
 _BAR = 16
 _SAMPLE_LINES = 6
 _REDRAWN = 0.25
+_BAR_COLUMN = 2
 # A column and its cells.
 _Made = tuple[Column, Sequence[str]]
 
@@ -25,14 +27,19 @@ class LiveTable:
     Args:
         terminal: where to.
         families: the rows, in the order in which they are trained.
-        seconds: budget of each network.
+        seconds: budget of each network, ``None`` where it is in steps.
     """
 
-    def __init__(self, terminal: Terminal, families: Sequence[Family], seconds: float) -> None:
+    def __init__(
+        self, terminal: Terminal, families: Sequence[Family], seconds: float | None
+    ) -> None:
         self._terminal = terminal
         self._families = list(families)
         self._seconds = seconds
         self._last: list[Progress | None] = [None] * len(self._families)
+        self._stage = ""
+        self._stage_began = time.monotonic()
+        self._header: list[str] = []
         self._started = 0.0
         self._live = Live(terminal, self.lines, _REDRAWN)
 
@@ -51,17 +58,24 @@ class LiveTable:
 
     def update(self, progress: Progress) -> None:
         """Take in what happens now."""
-        row = self._row(progress)
-        before = self._last[row]
-        if before is None or before.stage != progress.stage:
+        if progress.comparison is not None:
+            self._header = header(progress.comparison)
+        if progress.family is None:
+            self._stage, self._stage_began = progress.stage, time.monotonic()
+        else:
+            # The clock of training stands still while the curve is measured.
             self._started = time.monotonic() - progress.seconds
-        self._last[row] = progress
-        if not self._terminal.draws and progress.result is not None:
+            self._last[self._row(progress.family)] = progress
+        if self._terminal.draws:
+            return
+        if progress.family is None:
+            print(progress.stage, file=sys.stderr, flush=True)
+        elif progress.result is not None:
             self._print_done(progress.result)
 
-    def _row(self, progress: Progress) -> int:
+    def _row(self, family: Family) -> int:
         """Where it belongs: the first of that name that is not done."""
-        rows = [i for i, family in enumerate(self._families) if family.name == progress.family.name]
+        rows = [i for i, other in enumerate(self._families) if other.name == family.name]
         for i in rows:
             last = self._last[i]
             if last is None or last.result is None:
@@ -85,11 +99,24 @@ class LiveTable:
             Column("seconds", right=True),
             Column("bits per byte", right=True),
         ]
+        width = self._terminal.width
         rows = list(map(self._cells, self._families, self._last))
-        lines = table(heads, rows, self._terminal.width)
-        if all(last is not None and last.result is not None for last in self._last):
-            lines.append(styled("measuring the kernels beside NumPy's", dim=True))
-        return lines
+        lines = table(heads, rows, width)
+        if max(map(columns, lines)) > width:
+            # Less the bar, and what is left of it closer together.
+            heads = [head for i, head in enumerate(heads) if i != _BAR_COLUMN]
+            heads[-1] = Column("bits/\nbyte", right=True)
+            rows = [[cell for i, cell in enumerate(row) if i != _BAR_COLUMN] for row in rows]
+            lines = table(heads, rows, width, gap=1)
+        above = [part for text in self._header for part in wrap(styled(text, dim=True), width)]
+        # The rows are what changes: where the window is too low, the rest gives way.
+        if len(above) + len(lines) + 1 > self._terminal.height:
+            above = []
+        training = any(last is not None and last.result is None for last in self._last)
+        if self._stage and not training:
+            passed = time.monotonic() - self._stage_began
+            lines.append(styled(f"{self._stage}, {passed:.0f} s", dim=True))
+        return above + lines
 
     def _cells(self, family: Family, last: Progress | None) -> Sequence[str]:
         if last is None:
@@ -103,7 +130,7 @@ class LiveTable:
             return title, last.stage, "", summary.duration(last.seconds), bits
         passed = time.monotonic() - self._started
         bar = ""
-        if family.options is not None:
+        if family.options is not None and self._seconds is not None:
             bar = self._terminal.bar(passed / self._seconds, _BAR)
         return title, last.stage, bar, f"{passed:.1f}", bits
 
@@ -111,11 +138,14 @@ class LiveTable:
 def print_comparison(terminal: Terminal, comparison: Comparison) -> None:
     """Print everything: what stands out, the numbers, what each is, times, kernels, samples."""
     models, width = comparison.models, terminal.width
-    _paragraph(terminal, f"{comparison.source}, {comparison.characters:,} characters")
+    for line in header(comparison):
+        _paragraph(terminal, line)
+    if not comparison.complete:
+        _paragraph(terminal, "Interrupted: what follows is what was done by then.")
     for sentence in summary.findings(comparison):
         _paragraph(terminal, sentence)
     _section(terminal, "Summary", _numbers(models, width))
-    for note in _notes(models):
+    for note in _notes(comparison):
         _paragraph(terminal, note, dim=True)
     _section(terminal, "What each is", _words(models, width))
     _section(terminal, "Where the time goes", _times(models, width))
@@ -127,6 +157,18 @@ def print_comparison(terminal: Terminal, comparison: Comparison) -> None:
         for line in _sample(model.sample, width - 2):
             terminal.print(f"  {line}".rstrip())
         terminal.print()
+
+
+def header(comparison: Comparison) -> list[str]:
+    """What is compared, on what and where, in lines."""
+    machine = comparison.machine
+    held_out = comparison.held_out_characters
+    return [
+        f"{comparison.source}, {summary.count(comparison.characters, 'character')}, the last "
+        f"{held_out:,} held out; tokenizer {comparison.tokenizer}",
+        f"{comparison.budget} for each network, seed {comparison.seed}; {machine['processor']}, "
+        f"{machine['isa']}, {summary.count(machine['threads'], 'thread')}",
+    ]
 
 
 def _paragraph(terminal: Terminal, text: str, dim: bool = False) -> None:
@@ -178,12 +220,14 @@ def _column(models: Sequence[ModelResult], column: summary.Column) -> _Made:
     return Column(heading, right=True), cells
 
 
-def _notes(models: Sequence[ModelResult]) -> list[str]:
+def _notes(comparison: Comparison) -> list[str]:
+    models = comparison.models
     notes = []
     if any(any(summary.marked(models, column)) for column in summary.COLUMNS):
         notes.append("* best of its column.")
     if not all(summary.common_tokenizer(models)):
         notes.append("Perplexities compare only between equal tokenizers, bits per byte always.")
+    notes.append(summary.tokenizing(comparison))
     return [*notes, "; ".join(summary.generations(models)) + "."]
 
 
@@ -192,9 +236,10 @@ def _words(models: Sequence[ModelResult], width: int) -> list[str]:
         ("learning algorithm", lambda model: model.learning),
         ("looks back on", lambda model: model.reach),
     ]
-    if width >= _WIDE:
-        chosen.insert(0, ("architecture", lambda model: model.architecture))
-        chosen.append(("application", lambda model: model.application))
+    chosen.insert(0, ("architecture", lambda model: model.architecture))
+    chosen.append(("application", lambda model: model.application))
+    if width < _WIDE:
+        return _blocks(models, chosen, width)
     heads = [Column("model"), *(Column(name, wraps=True) for name, _ in chosen)]
     rows = []
     above: list[str] = []
@@ -207,6 +252,19 @@ def _words(models: Sequence[ModelResult], width: int) -> list[str]:
         rows.append([model.family, *shown])
         above = texts
     return table(heads, rows, width)
+
+
+def _blocks(
+    models: Sequence[ModelResult],
+    chosen: Sequence[tuple[str, Callable[[ModelResult], str]]],
+    width: int,
+) -> list[str]:
+    """A model after the other, each with its texts below each other."""
+    lines: list[str] = []
+    for model in models:
+        rows = [[styled(f"  {name}", dim=True), of(model)] for name, of in chosen]
+        lines += [model.family, *table([Column(), Column(wraps=True)], rows, width)]
+    return lines
 
 
 def _times(models: Sequence[ModelResult], width: int) -> list[str]:
@@ -227,7 +285,8 @@ def _times(models: Sequence[ModelResult], width: int) -> list[str]:
 def _kernels(comparison: Comparison, width: int) -> list[str]:
     heads = [
         Column("work", wraps=True),
-        *(Column(name, right=True) for name in ("lamina ms", "NumPy ms", "NumPy / lamina")),
+        *(Column(name, right=True) for name in ("lamina\nms", "NumPy\nms", "NumPy /\nlamina")),
+        Column("\nquartiles", right=True),
     ]
     rows = []
     for row in comparison.kernels:
@@ -235,9 +294,15 @@ def _kernels(comparison: Comparison, width: int) -> list[str]:
         times = [summary.milliseconds(row["seconds"][peer]) for peer in ("lamina", "numpy")]
         slower = row["ratio"] < 1
         rows.append(
-            [work, *times, styled(summary.ratio(row["ratio"]), fg="yellow" if slower else None)]
+            [
+                work,
+                *times,
+                styled(summary.ratio(row["ratio"]), fg="yellow" if slower else None),
+                summary.quartiles(row),
+            ]
         )
-    return table(heads, rows, width)
+    notes = wrap(styled(summary.rounds(comparison.kernels), dim=True), width)
+    return [*table(heads, rows, width), *notes]
 
 
 def _sample(text: str, width: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Neural language models: a network that scores the next token, with its tokenizer."""
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 from lamina import files, generation, models, nn, ops, optim, text, train
 from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode, find_token
 from lamina.lm.training import (
+    Deadline,
     batches,
     check_positive,
     check_whole,
@@ -74,6 +76,7 @@ class NeuralLM(LanguageModel):
         callbacks: Sequence[train.Callback] = (),
         progress: bool | None = None,
         seed: int | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> Self:
         """Train the network with AdamW until the first of the limits is reached.
 
@@ -100,9 +103,12 @@ class NeuralLM(LanguageModel):
             callbacks: see :func:`lamina.train.fit`.
             progress: see :func:`lamina.train.fit`.
             seed: starts the library's generator, so that order and dropout repeat.
+            clock: measures ``seconds`` and is read after each step; one that stands still while
+                callbacks work leaves their time out.
 
         Returns:
-            The model; its ``history`` is the record.
+            The model; its ``history`` is the record, and ``tokens_read`` counts the targets of all
+            steps.
 
         Raises:
             ValueError: a number is out of its range, or there are less than two tokens.
@@ -136,7 +142,16 @@ class NeuralLM(LanguageModel):
         total = min(limits, default=None)
         groups = decayed_matrices(self.model, weight_decay)
         optimizer = optim.AdamW(groups, lr=lr, betas=betas)
-        factor = cosine(total, seconds, warmup, 0.1 if min_lr is None else min_lr / lr)
+        least = 0.1 if min_lr is None else min_lr / lr
+        factor = cosine(total, seconds, warmup, least, clock)
+        if clock is not None and seconds is not None:
+            callbacks = [*callbacks, Deadline(seconds, clock)]
+        self.tokens_read = 0
+
+        def loss(logits: Tensor, targets: Array) -> Tensor:
+            self.tokens_read += targets.size if self.model.training else 0
+            return next_token_loss(logits, targets)
+
         held_out = None
         if validation is not None:
             held_out_ids = self._training_ids("validation", validation)
@@ -144,10 +159,12 @@ class NeuralLM(LanguageModel):
         self.history = train.fit(
             self.model,
             loader,
-            loss=next_token_loss,
+            loss=loss,
             optimizer=optimizer,
+            # Without a limit there would be one epoch.
+            epochs=None if clock is None else sys.maxsize,
             steps=total,
-            seconds=seconds,
+            seconds=seconds if clock is None else None,
             schedule=optim.LambdaLR(optimizer, factor),
             clip_norm=clip_norm,
             validation=held_out,

@@ -10,6 +10,7 @@ from lamina import nn, ops
 from lamina.data import DataLoader, SequenceDataset
 from lamina.models.recurrent import Carry
 from lamina.tensor import Array, Tensor
+from lamina.train.callbacks import Callback, Logs
 
 
 def check_whole(name: str, number: int, least: int = 1) -> None:
@@ -88,24 +89,48 @@ def decayed_matrices(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
+class Deadline(Callback):
+    """Ends a training after ``seconds`` of a clock."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+
+    def on_train_begin(self) -> None:
+        """Note the time."""
+        self._start = self._clock()
+
+    def on_train_batch_end(self, step: int, logs: Logs) -> None:
+        """Look at the clock."""
+        del step, logs
+        if self._clock() - self._start >= self._seconds:
+            self.run.stop("")
+
+
 def cosine(
-    steps: int | None, seconds: float | None, warmup: int, least: float
+    steps: int | None,
+    seconds: float | None,
+    warmup: int,
+    least: float,
+    clock: Callable[[], float] | None = None,
 ) -> Callable[[int], float]:
     """Factor of the learning rate by step: a linear rise, then half a cosine down to ``least``.
 
-    The end is at ``steps`` or, if that comes first, after ``seconds`` from the first call.
+    The end is at ``steps`` or, if that comes first, after ``seconds`` of ``clock`` from the first
+    call.
     """
     start: float | None = None
+    now = clock or time.monotonic
 
     def factor(step: int) -> float:
         nonlocal start
-        start = time.monotonic() if start is None else start
+        start = now() if start is None else start
         rise = warmup if steps is None else min(warmup, steps // 10)
         if step < rise:
             return (step + 1) / (rise + 1)
         done = 0.0 if steps is None else (step - rise) / max(1, steps - rise)
         if seconds is not None:
-            done = max(done, (time.monotonic() - start) / seconds)
+            done = max(done, (now() - start) / seconds)
         return least + (1 - least) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     return factor

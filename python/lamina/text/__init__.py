@@ -1,6 +1,6 @@
 """Tokenizers and texts. Tokenizers read and write Hugging Face's ``tokenizer.json``."""
 
-from lamina.text.corpus import read_text, shakespeare, split_text
+from lamina.text.corpus import decode_text, read_text, shakespeare, split_text
 from lamina.text.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "CharTokenizer",
     "Tokenizer",
     "WordTokenizer",
+    "decode_text",
     "read_text",
     "shakespeare",
     "split_text",

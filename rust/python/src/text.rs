@@ -37,6 +37,9 @@ const COST: usize = 100;
 const POLL: Duration = Duration::from_millis(50);
 /// Every byte is a token, so no vocabulary is smaller.
 const BYTES: usize = 256;
+/// Longer words are counted in parts of at most so many bytes: the crate's time for a word grows
+/// with the square of its length.
+const LONGEST_WORD: usize = 256;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -299,6 +302,36 @@ fn cut(text: &str) -> Vec<&str> {
     pieces
 }
 
+/// `piece` in pieces of at most a block, so that Ctrl-C need not wait for all of it. They end before
+/// a blank between two visible characters, where a word ends; a text without has hardly any words
+/// that could be cut.
+fn bounded(piece: &str) -> Vec<&str> {
+    let visible = |byte: u8| !byte.is_ascii_whitespace();
+    let mut pieces = Vec::new();
+    let mut rest = piece;
+    while rest.len() > BLOCK {
+        let bytes = rest.as_bytes();
+        let blank = (BLOCK / 2..BLOCK)
+            .rev()
+            .find(|&i| bytes[i] == b' ' && visible(bytes[i - 1]) && visible(bytes[i + 1]));
+        let end = blank.unwrap_or_else(|| floor_char_boundary(rest, BLOCK));
+        let (first, after) = rest.split_at(end);
+        pieces.push(first);
+        rest = after;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+/// The end of the last character of `text` that ends at `end` or before.
+fn floor_char_boundary(text: &str, end: usize) -> usize {
+    let mut end = end.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
 /// The first items, at least one, up to about a block of bytes, and their bytes.
 fn first_block<T>(items: &[T], len: impl Fn(&T) -> usize) -> (&[T], usize) {
     let mut bytes = 0;
@@ -328,7 +361,7 @@ fn count_words(py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<Counts> {
         if block.is_empty() {
             return Ok(counts);
         }
-        let pieces: Vec<&str> = block.iter().flat_map(|text| cut(text)).collect();
+        let pieces: Vec<&str> = block.iter().flat_map(|text| cut(text)).flat_map(bounded).collect();
         let mut rest = pieces.as_slice();
         while !rest.is_empty() {
             let (part, bytes) = first_block(rest, |piece| piece.len());
@@ -351,11 +384,33 @@ fn count_piece(piece: &str) -> Result<Counts> {
         let mut text = PreTokenizedString::from(piece);
         byte_level().pre_tokenize(&mut text)?;
         let mut counts = Counts::new();
-        for (word, _, _) in text.get_splits(OffsetReferential::Original, OffsetType::None) {
-            *counts.entry(CompactString::from(word)).or_default() += 1;
+        for (word, (start, end), _) in
+            text.get_splits(OffsetReferential::Original, OffsetType::Byte)
+        {
+            for part in parts(word, &piece[start..end]) {
+                *counts.entry(CompactString::from(part)).or_default() += 1;
+            }
         }
         Ok(counts)
     })
+}
+
+/// A word, or a long one in parts that end between two characters of `source`, of whose bytes each
+/// is a character of `word`.
+fn parts<'a>(word: &'a str, source: &str) -> Vec<&'a str> {
+    if source.len() <= LONGEST_WORD {
+        return vec![word];
+    }
+    let starts: Vec<usize> =
+        word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
+    let mut parts = Vec::with_capacity(source.len() / LONGEST_WORD + 1);
+    let mut start = 0;
+    while start < source.len() {
+        let end = floor_char_boundary(source, start + LONGEST_WORD);
+        parts.push(&word[starts[start]..starts[end]]);
+        start = end;
+    }
+    parts
 }
 
 fn byte_level() -> ByteLevel {
@@ -399,5 +454,27 @@ mod tests {
             assert!(pair[0].ends_with("be\n") && pair[1].starts_with("To"));
         }
         assert_eq!(cut(""), [""]);
+    }
+
+    #[test]
+    fn long_pieces_are_counted_in_shorter_ones() {
+        let text = "To be or not ".repeat(BLOCK / 8);
+        let pieces = bounded(&text);
+        assert!(pieces.len() > 1);
+        assert_eq!(pieces.concat(), text);
+        for pair in pieces.windows(2) {
+            assert!(!pair[0].ends_with(' ') && pair[1].starts_with(' '));
+        }
+        let run = "\u{6f22}".repeat(BLOCK);
+        assert_eq!(bounded(&run).concat(), run);
+        assert_eq!(bounded(""), [""]);
+    }
+
+    #[test]
+    fn long_words_end_between_characters() {
+        let source = "\u{6f22}".repeat(100);
+        let word = "abc".repeat(100);
+        let parts = parts(&word, &source);
+        assert_eq!(parts, ["abc".repeat(85), "abc".repeat(15)]);
     }
 }
