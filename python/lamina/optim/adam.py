@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from lamina import _kernels
 from lamina.optim.optimizer import Optimizer, Parameters
+from lamina.tensor import Tensor
 
 
 class Adam(Optimizer):
@@ -50,11 +51,11 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
         beta1, beta2 = group["betas"]
         _kernels.optimizer_adam(
-            *self._gather(group, names if group["amsgrad"] else names[:2]),
+            *self._gather(params, names if group["amsgrad"] else names[:2]),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -137,10 +138,10 @@ class Adamax(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         _kernels.optimizer_adamax(
-            *self._gather(group, ("exp_avg", "exp_inf")),
+            *self._gather(params, ("exp_avg", "exp_inf")),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -196,9 +197,9 @@ class NAdam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
-        lists = self._gather(group, ("exp_avg", "exp_avg_sq"))
-        states = [self.state[p] for p in group["params"] if p.grad is not None]
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        lists = self._gather(params, ("exp_avg", "exp_avg_sq"))
+        states = [self.state[p] for p in params]
         products = [state.get("mu_product", 1.0) for state in states]
         beta1, beta2 = group["betas"]
         _kernels.optimizer_nadam(
@@ -214,5 +215,5 @@ class NAdam(Optimizer):
             group["decoupled_weight_decay"],
         )
         for state, product in zip(states, products, strict=True):
-            power = state["step"] * group["momentum_decay"]
+            power = (state["step"] + 1) * group["momentum_decay"]
             state["mu_product"] = product * beta1 * (1 - 0.5 * 0.96**power)

@@ -177,7 +177,8 @@ impl<const CENTERED: usize, const MOMENTUM: bool> Rule for RmsProp<CENTERED, MOM
         let mut v = s[0];
         if CENTERED == 1 {
             s[1] = lerp(s[1], g, 1.0 - self.alpha);
-            v = s[1].neg_mul_add(s[1], v);
+            // Rounding may leave it below zero; the second operand of `max` hands on a NaN.
+            v = V::zero().max(s[1].neg_mul_add(s[1], v));
         }
         let mut d = g.div(v.sqrt().add(V::of(self.eps)));
         if MOMENTUM {
