@@ -5,10 +5,12 @@ checked is in :mod:`lamina.files`, and which classes there are is said by the ca
 """
 
 import dataclasses
+import errno
 import os
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, Union
 
@@ -21,7 +23,7 @@ from lamina import files
 from lamina.files import FormatError
 from lamina.nn import init
 from lamina.nn.module import Module
-from lamina.tensor import Array
+from lamina.tensor import Array, Tensor
 
 SCHEMA_VERSION = 1
 CONFIG = "config.json"
@@ -151,14 +153,15 @@ def from_pretrained(folder: PathLike, classes: Classes) -> Module:
     path = files.find_folder(folder)
     files.check_folder(path)
     model_class, config = _read_config(path / CONFIG, classes)
-    shapes = _read_shapes(path / WEIGHTS)
-    numbers = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    stored = _read_kinds(path / WEIGHTS)
+    numbers = sum(int(np.prod(shape, dtype=object)) for shape, _ in stored.values())
     try:
         # Twice for models that fill a parameter a second time, and some for odd buffers.
-        with init.skipped(4 * numbers + 1_000_000):
+        with init.skipped(4 * numbers + 1_000_000, 4 * len(stored) + 1000):
             model = model_class(config)
     except Exception as error:
         raise FormatError(path / CONFIG, f"arguments make no model: {error}") from None
+    _widen(model, {name for name, (_, kind) in stored.items() if kind == "F64"})
     load_weights(model, path, verify=False)
     return model.eval()
 
@@ -198,6 +201,21 @@ def load_weights(model: Module, folder: PathLike, *, verify: bool = True) -> Non
         raise FormatError(file, error) from None
 
 
+def _widen(model: Module, names: Collection[str]) -> None:
+    """Make room for float64 where it is stored."""
+    for prefix, module in model.named_modules():
+        for key in [*module._parameters, *module._buffers]:
+            held = getattr(module, key)
+            array = held.data if isinstance(held, Tensor) else held
+            name = f"{prefix}.{key}" if prefix else key
+            if name not in names or array.dtype != np.float32:
+                continue
+            if isinstance(held, Tensor):
+                held.data = array.astype(np.float64)
+            else:
+                setattr(module, key, array.astype(np.float64))
+
+
 def _tied(model: Module) -> list[list[str]]:
     """Names of the state that share one array."""
     groups: dict[int, list[str]] = {}
@@ -216,17 +234,26 @@ def _weights_writer(model: Module) -> "files.Content":
             arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
 
     def write(path: Path) -> None:
-        safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+        try:
+            safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number), os.fspath(path)) from error
+        # Written by way of a temporary file that only its owner may read.
+        path.chmod(path.parent.stat().st_mode & 0o666)
 
     return write
 
 
-def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+def _read_kinds(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shapes and types by name."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     try:
         with safetensors.safe_open(file, framework="np") as stored:
-            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
+            return {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise FormatError(file, f"is not a safetensors file: {error}") from None
 
