@@ -74,6 +74,7 @@ class Pretrained:
         *,
         tokenizer: HasJson | None = None,
         generation_config: Mapping[str, Any] | None = None,
+        more: "Mapping[str, files.Content] | None" = None,
     ) -> None:
         """Write the model as a folder; see :func:`save_pretrained`."""
         save_pretrained(
@@ -81,6 +82,7 @@ class Pretrained:
             folder,
             tokenizer=tokenizer,
             generation_config=generation_config,
+            more=more,
         )
 
     @classmethod
@@ -96,6 +98,7 @@ def save_pretrained(
     *,
     tokenizer: HasJson | None = None,
     generation_config: Mapping[str, Any] | None = None,
+    more: "Mapping[str, files.Content] | None" = None,
 ) -> None:
     """Write a model as a folder that :func:`from_pretrained` reads.
 
@@ -108,6 +111,8 @@ def save_pretrained(
         folder: made or replaced; files in it that are not of a model stay.
         tokenizer: stored as ``tokenizer.json``.
         generation_config: stored as ``generation_config.json``.
+        more: other files by name, such as the state of a training; see
+            :func:`lamina.files.write_folder`.
 
     Raises:
         TypeError: the model has no such ``config``.
@@ -132,7 +137,7 @@ def save_pretrained(
         content[TOKENIZER] = tokenizer.to_json()
     if generation_config is not None:
         content[GENERATION] = files.json_text(_plain(dict(generation_config)))
-    files.write_folder(folder, content)
+    files.write_folder(folder, {**content, **(more or {})})
 
 
 def from_pretrained(folder: PathLike, classes: Classes) -> Module:
@@ -166,9 +171,11 @@ def from_pretrained(folder: PathLike, classes: Classes) -> Module:
     return model.eval()
 
 
-def save_weights(model: Module, folder: PathLike) -> None:
-    """Write the state of any module as a folder that :func:`load_weights` reads."""
-    files.write_folder(folder, {WEIGHTS: _weights_writer(model)})
+def save_weights(
+    model: Module, folder: PathLike, *, more: "Mapping[str, files.Content] | None" = None
+) -> None:
+    """Write the state of any module, and ``more`` files, for :func:`load_weights` to read."""
+    files.write_folder(folder, {WEIGHTS: _weights_writer(model), **(more or {})})
 
 
 def load_weights(model: Module, folder: PathLike, *, verify: bool = True) -> None:
@@ -230,20 +237,27 @@ def _weights_writer(model: Module) -> "files.Content":
     for name, array in model.state_dict().items():
         if id(array) not in seen:
             seen.add(id(array))
-            # The format has no strides.
-            arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+            arrays[name] = array
 
-    def write(path: Path) -> None:
-        try:
-            safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
-        except safetensors.SafetensorError as error:
-            found = re.search(r"os error (\d+)", str(error))
-            number = int(found[1]) if found else errno.EIO
-            raise OSError(number, os.strerror(number), os.fspath(path)) from error
-        # Written by way of a temporary file that only its owner may read.
-        path.chmod(path.parent.stat().st_mode & 0o666)
+    return lambda path: write_arrays(path, arrays, {"format": "pt"})
 
-    return write
+
+def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the system refused.
+    """
+    # The format has no strides.
+    rows = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
+    try:
+        safetensors.numpy.save_file(rows, path, metadata=dict(metadata))
+    except safetensors.SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), os.fspath(path)) from error
+    # Written by way of a temporary file that only its owner may read.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _read_kinds(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
