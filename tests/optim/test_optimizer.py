@@ -80,6 +80,21 @@ def numpy_nadam(p, g, s, t, o):
     return p - o["lr"] * ahead / (1 - s["mu"] * ahead) * s["m"] / root
 
 
+def numpy_radam(p, g, s, t, o):
+    if o["decoupled_weight_decay"]:
+        p = p * (1 - o["lr"] * o["weight_decay"])
+    else:
+        g = g + o["weight_decay"] * p
+    b1, b2 = moments(p, g, s, o)
+    mean = s["m"] / (1 - b1**t)
+    rho = 2 / (1 - b2) - 1
+    now = rho - 2 * t * b2**t / (1 - b2**t)
+    if now <= 5:
+        return p - o["lr"] * mean
+    r = np.sqrt((now - 4) * (now - 2) * rho / ((rho - 4) * (rho - 2) * now))
+    return p - o["lr"] * mean * r * np.sqrt(1 - b2**t) / (np.sqrt(s["v"]) + o["eps"])
+
+
 METHODS = [
     (optim.SGD, numpy_sgd, {"lr": 0.1}),
     (optim.SGD, numpy_sgd, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
@@ -96,6 +111,9 @@ METHODS = [
     (optim.Adamax, numpy_adamax, {"weight_decay": 0.1}),
     (optim.NAdam, numpy_nadam, {"weight_decay": 0.1}),
     (optim.NAdam, numpy_nadam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1, "betas": (0.8, 0.9)}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
 
 
@@ -116,7 +134,7 @@ def test_matches_numpy(rng, method, formula, options, maximize):
     settings = {**optimizer.defaults, "decoupled": method is optim.AdamW}
     expected = [p.data.copy() for p in params]
     states = [{} for _ in params]
-    for t in range(1, 6):
+    for t in range(1, 9):
         gradients(rng, params)
         for i, p in enumerate(params):
             g = -p.grad if maximize else p.grad

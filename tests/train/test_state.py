@@ -60,7 +60,7 @@ def train(folder, data, *, stop=None, resume=None, kind="plateau", stream=False,
         ),
         "cycle": lambda: optim.OneCycleLR(optimizer, 0.05, 40),
     }[kind]()
-    save = ModelCheckpoint(folder, save_every=1, save_state=True)
+    save = ModelCheckpoint(folder, save_every=stop, save_state=True)
     average, stopper = EMA(0.5), EarlyStopping(patience=9, restore_best_weights=True)
     callbacks = [save, average, stopper, Stop(stop)]
     if kind == "none":

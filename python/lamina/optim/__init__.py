@@ -1,6 +1,6 @@
 """Optimisers, schedules of the learning rate, clipping of gradients; names are PyTorch's."""
 
-from lamina.optim.adam import Adam, Adamax, AdamW, NAdam
+from lamina.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from lamina.optim.adaptive import Adadelta, Adagrad, RMSprop
 from lamina.optim.clip import (
     clip_grad_norm_,
@@ -46,6 +46,7 @@ __all__ = [
     "OneCycleLR",
     "Optimizer",
     "PolynomialLR",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
     "SequentialLR",
