@@ -515,6 +515,14 @@ def test_clipping_of_a_gradient_that_two_parameters_have():
     np.testing.assert_allclose(norm, np.sqrt(72))
     for grad in (p.grad, q.grad):
         np.testing.assert_allclose(grad, 3 / norm, rtol=1e-6)
+    # Arrays of the kernels have an owner that is no array.
+    x = Tensor(np.ones((2, 2), np.float32), requires_grad=True)
+    lamina.ops.softmax(x).sum().backward()
+    p.data, q.data = np.ones((2, 2), np.float32), np.ones(4, np.float32)
+    p.grad, q.grad = x.grad, x.grad.reshape(4)
+    assert np.shares_memory(p.grad, q.grad)
+    optim.clip_grad_norm_([p, q], 1.0)
+    assert not np.shares_memory(p.grad, q.grad)
 
 
 def test_clipping_by_value():

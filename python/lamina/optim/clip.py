@@ -59,15 +59,14 @@ def _grads(parameters: Tensor | Iterable[Tensor]) -> list[list[Array]]:
     lists: dict[Any, list[Array]] = {}
     seen: set[int] = set()
     for p in [parameters] if isinstance(parameters, Tensor) else parameters:
-        if p.grad is None:
-            continue
         grad = p.grad
+        if grad is None:
+            continue
         # Gradients that came through a transpose have other strides; two parameters that enter a
-        # sum may have the same array.
-        address = grad.__array_interface__["data"][0]
-        if not grad.flags.c_contiguous or (grad.size and address in seen):
-            grad = p.grad = grad.copy(order="C")
-            address = grad.__array_interface__["data"][0]
-        seen.add(address)
+        # sum may have the same array, or views of one.
+        owner = grad.base if isinstance(grad.base, np.ndarray) else grad
+        if not grad.flags.c_contiguous or id(owner) in seen:
+            grad = owner = p.grad = grad.copy(order="C")
+        seen.add(id(owner))
         lists.setdefault(grad.dtype, []).append(grad)
     return list(lists.values())

@@ -1,7 +1,7 @@
 """Base of the optimisers: groups of parameters, state, saving and loading."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -146,26 +146,27 @@ class Optimizer:
             if grad is None:
                 continue
             data = p.data
-            if not (data.flags.c_contiguous and data.flags.writeable):
+            shape, dtype = data.shape, data.dtype
+            if not data.flags.carray:
                 raise ValueError(
                     f"{type(self).__name__}: params[{i}]: expected a writeable array in C order"
                 )
-            arrays = {"grad": grad, **self.state.get(p, {})}
-            for key, array in arrays.items():
-                if not isinstance(array, np.ndarray):
-                    continue
-                if array.shape != data.shape:
-                    raise ValueError(
-                        f"{type(self).__name__}: params[{i}]: {key}: expected shape "
-                        f"{[*data.shape]}, got {[*array.shape]}"
-                    )
-                if array.dtype != data.dtype:
-                    raise TypeError(
-                        f"{type(self).__name__}: params[{i}]: {key}: expected a {data.dtype} "
-                        f"array, got {array.dtype}"
-                    )
-            parts.setdefault(data.dtype, []).append(p)
+            if grad.shape != shape or grad.dtype != dtype:
+                self._refuse(i, p, "grad", grad)
+            for key, value in self.state.get(p, _NO_STATE).items():
+                if type(value) is np.ndarray and (value.shape != shape or value.dtype != dtype):
+                    self._refuse(i, p, key, value)
+            if dtype in parts:
+                parts[dtype].append(p)
+            else:
+                parts[dtype] = [p]
         return list(parts.values())
+
+    def _refuse(self, i: int, p: Tensor, key: str, array: Array) -> NoReturn:
+        where = f"{type(self).__name__}: params[{i}]: {key}"
+        if array.shape != p.shape:
+            raise ValueError(f"{where}: expected shape {[*p.shape]}, got {[*array.shape]}")
+        raise TypeError(f"{where}: expected a {p.data.dtype} array, got {array.dtype}")
 
     def _gather(
         self, params: list[Tensor], names: tuple[str, ...], fill: float = 0.0
@@ -174,7 +175,9 @@ class Optimizer:
         states: list[list[Array]] = [[] for _ in names]
         steps: list[int] = []
         for p in params:
-            state = self.state.setdefault(p, {"step": 0})
+            state = self.state.get(p)
+            if state is None:
+                state = self.state[p] = {"step": 0}
             steps.append(state["step"] + 1)
             for arrays, name in zip(states, names, strict=True):
                 array = state.get(name)
@@ -269,6 +272,7 @@ class Optimizer:
         return f"{type(self).__name__}({'; '.join(settings)})"
 
 
+_NO_STATE: dict[str, Any] = {}
 _SCALARS = {"step": int, "mu_product": float}
 _INFINITY = float("inf")
 _RANGES = {
