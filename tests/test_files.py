@@ -1,6 +1,11 @@
+import errno
 import hashlib
 import json
 import os
+import signal
+import stat
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -98,17 +103,161 @@ def test_exchange(tmp_path):
         files._kernels.files_exchange(tmp_path / "a", tmp_path / "c")
 
 
-def test_what_cannot_be_replaced_is_refused(tmp_path, monkeypatch):
+def test_what_cannot_be_replaced_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="is a file, expected a folder"):
         files.write_folder(tmp_path / "file", {})
-    with pytest.raises(FileNotFoundError):
-        files.write_folder(tmp_path / "no" / "m", {})
-    (tmp_path / "m" / "below").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "m" / "below")
-    for folder in (".", "..", tmp_path / "m"):
-        with pytest.raises(ValueError, match="holds the working directory"):
-            files.write_folder(folder, {})
+
+
+def test_parents_are_made(tmp_path):
+    files.write_folder(tmp_path / "a" / "b" / "m", {"config.json": "1"})
+    assert names(tmp_path / "a" / "b") == ["m"]
+
+
+def refuse(code):
+    def move(self, *_):
+        raise OSError(code, os.strerror(code), os.fspath(self))
+
+    return move
+
+
+@pytest.mark.parametrize("reason", ["working directory", "mount point", "parent"])
+def test_a_folder_that_cannot_be_moved_is_written_file_by_file(tmp_path, monkeypatch, reason):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    inode = folder.stat().st_ino
+    if reason == "working directory":
+        monkeypatch.chdir(folder)
+    plain, mkdir = Path.rename, Path.mkdir
+    if reason == "mount point":
+        monkeypatch.setattr(files._kernels, "files_exchange", refuse(errno.EBUSY))
+        monkeypatch.setattr(
+            Path, "rename", lambda a, b: (refuse(errno.EBUSY) if a == folder else plain)(a, b)
+        )
+    if reason == "parent":
+        monkeypatch.setattr(
+            Path,
+            "mkdir",
+            lambda p, *a, **k: (
+                refuse(errno.EACCES) if p.parent == tmp_path and p != folder else mkdir
+            )(p, *a, **k),
+        )
+    given = "." if reason == "working directory" else folder
+    files.write_folder(given, {"config.json": "1", "tokenizer.json": "1"})
+    (folder / "notes").write_text("mine")
+    (folder / ".saving-00").mkdir()
+    files.write_folder(given, {"config.json": "2", "model.safetensors": b"x"})
+    assert names(folder) == ["MANIFEST.json", "config.json", "model.safetensors", "notes"]
+    assert (folder / "config.json").read_text() == "2"
+    assert folder.stat().st_ino == inode
+    assert names(tmp_path) == ["m"]
+    files.check_folder(folder)
+
+
+def test_a_failed_write_file_by_file_leaves_the_old(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.write_folder(".", {"config.json": "1", "tokenizer.json": "1"})
+    plain = Path.replace
+
+    def replace(self, target):
+        if self.name == "MANIFEST.json" and self.parent.name.startswith(".saving-"):
+            refuse(errno.EIO)(self)
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match=r"Input/output error: '\./MANIFEST\.json'"):
+        files.write_folder(".", {"config.json": "2", "generation_config.json": "2"})
+    assert names(tmp_path) == ["MANIFEST.json", "config.json", "tokenizer.json"]
+    assert (tmp_path / "config.json").read_text() == "1"
+    files.check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_ctrl_c_waits_for_the_end(tmp_path, monkeypatch, exchange):
+    folder = tmp_path / "m"
+    files.write_folder(folder, {"config.json": "1"})
+    (folder / "notes").write_text("mine")
+    plain = files._kernels.files_exchange
+
+    def press(*paths):
+        done = plain(*paths) if exchange else False
+        os.kill(os.getpid(), signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(files._kernels, "files_exchange", press)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_folder(folder, {"config.json": "2"})
+    assert signal.getsignal(signal.SIGINT) is before
+    assert names(tmp_path) == ["m"]
+    assert names(folder) == ["MANIFEST.json", "config.json", "notes"]
+    assert (folder / "config.json").read_text() == "2"
+    monkeypatch.setattr(files._kernels, "files_exchange", plain)
+    thread = threading.Thread(target=files.write_folder, args=(folder, {"config.json": "3"}))
+    thread.start()
+    thread.join()
+    assert (folder / "config.json").read_text() == "3"
+
+
+def test_an_error_after_the_exchange_removes_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    files.write_folder(folder, {"config.json": "1"})
+    (folder / "notes").write_text("mine")
+    plain = files._kernels.files_exchange
+
+    def stop(*paths):
+        plain(*paths)
+        raise SystemExit
+
+    monkeypatch.setattr(files._kernels, "files_exchange", stop)
+    with pytest.raises(SystemExit):
+        files.write_folder(folder, {"config.json": "2"})
+    monkeypatch.undo()
+    files.write_folder(folder, {"config.json": "3"})
+    assert (folder / "notes").read_text() == "mine"
+    assert names(tmp_path) == ["m"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_comes_back(tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    files.write_folder(folder, {"config.json": "1"})
+    monkeypatch.setattr(files._kernels, "files_exchange", lambda *_: False)
+    plain = Path.rename
+    monkeypatch.setattr(
+        Path,
+        "rename",
+        lambda a, b: (refuse(errno.EIO) if ".saving-" in a.name else plain)(a, b),
+    )
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        files.write_folder(folder, {"config.json": "2"})
+    assert caught.value.filename == os.fspath(folder)
+    assert (folder / "config.json").read_text() == "1"
+    assert names(tmp_path) == ["m"]
+
+
+def test_errors_name_the_path_of_the_user(tmp_path):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_folder(tmp_path / "m", {"model.safetensors": full})
+    assert caught.value.filename == os.fspath(tmp_path / "m" / "model.safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError) as caught:
+        files.write_folder(tmp_path / "file" / "m", {})
+    assert ".saving-" not in str(caught.value)
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_file(tmp_path / "none" / "a.txt", "")
+    assert caught.value.filename == os.fspath(tmp_path / "none" / "a.txt")
+
+
+def test_the_mode_of_a_folder_is_kept(tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir(mode=0o700)
+    for mode in (0o750, 0o500):
+        folder.chmod(mode)
+        files.write_folder(folder, {"config.json": "1"})
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path):
@@ -168,6 +317,20 @@ def test_json_is_checked(tmp_path, text, reason):
     with pytest.raises(FormatError, match=rf"c\.json: .*{reason}") as caught:
         files.read_json(file)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_read(tmp_path, kind):
+    path = tmp_path / "MANIFEST.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    for read in (files.check_folder, lambda folder: files.read_json(folder / "MANIFEST.json")):
+        with pytest.raises(FormatError, match=r"MANIFEST\.json: is not a file"):
+            read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".."])

@@ -68,6 +68,7 @@ __all__ = [
     "optimizer_clip_norm",
     "optimizer_clip_value",
     "optimizer_nadam",
+    "optimizer_radam",
     "optimizer_rmsprop",
     "optimizer_sgd",
     "profile_start",
@@ -326,6 +327,20 @@ def optimizer_nadam(
     beta2: float,
     eps: float,
     momentum_decay: float,
+    decoupled: bool,
+    /,
+) -> None: ...
+def optimizer_radam(
+    params: list[_Array],
+    grads: list[_Array],
+    states: list[_Array],
+    steps: Sequence[int],
+    lr: float,
+    weight_decay: float,
+    maximize: bool,
+    beta1: float,
+    beta2: float,
+    eps: float,
     decoupled: bool,
     /,
 ) -> None: ...

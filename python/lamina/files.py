@@ -5,11 +5,15 @@ write their folders through it, and none of them knows how.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import signal
+import stat
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -44,6 +48,7 @@ Content = bytes | str | Callable[[Path], None]
 _MAX_JSON = 1 << 20
 _MAX_DEPTH = 32
 _ABANDONED = 3600.0
+_UNMOVED = frozenset({errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS, errno.EXDEV})
 _ATTEMPTS = 20
 
 
@@ -65,39 +70,153 @@ def write_folder(folder: PathLike, files: Mapping[str, Content]) -> None:
     They are written to a sibling folder, synced to the disk, and the two folders exchanged. Whoever
     opens ``folder`` meanwhile, or after a crash or a kill, finds the old or the new. Where the
     system cannot exchange folders, the old one is moved aside first, and readers look there too.
-    Files in ``folder`` that are not of a model stay.
+    Files in ``folder`` that are not of a model stay, and so do its mode and owner.
+
+    A folder that cannot be exchanged, as it is a mount point, holds the working directory or stands
+    in a folder that may not be changed, is written file by file, the manifest last: after a kill
+    its files may not be those of the manifest, which readers then say.
+
+    Ctrl-C is held back until all is done.
 
     Args:
-        folder: made where it does not exist; its parents are not.
+        folder: made where it does not exist, with its parents.
         files: by name: the content, or a function that writes it to the path it is given.
 
     Raises:
-        ValueError: the folder cannot be replaced, as it holds the working directory.
         OSError: the system refused; ``folder`` is as it was.
     """
     target = Path(folder).resolve()
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(f"{target}: is a file, expected a folder")
-    if not target.name or target in (Path.cwd(), *Path.cwd().parents):
-        raise ValueError(f"{target}: holds the working directory, choose a folder below it")
+    with _uninterrupted(), _named(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target in (Path.cwd(), *Path.cwd().parents) or os.path.ismount(target):
+            _write_inside(target, files)
+            return
+        try:
+            _write_beside(target, files)
+        except OSError as error:
+            # That it may not be moved is no reason why it could not be written.
+            if error.errno not in _UNMOVED or not target.is_dir():
+                raise
+            _write_inside(target, files)
+
+
+def _write_beside(target: Path, files: Mapping[str, Content]) -> None:
     fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(8)}")
-    try:
-        fresh.mkdir()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{target.parent}: no such folder") from None
+    fresh.mkdir()
+    made = fresh.stat().st_ino
     with _lock(fresh):
         try:
-            entries = {}
-            for name, content in files.items():
-                entries[name] = _write_file(fresh / name, content)
-            _write_file(fresh / MANIFEST, _manifest_text(entries))
-            _sync_folder(fresh)
+            _write_files(fresh, files)
+            mode = _keep_owner(fresh, target)
             _put_in_place(fresh, target)
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
+            # Under this name may be the old folder by now.
+            if fresh.exists() and fresh.stat().st_ino == made:
+                shutil.rmtree(fresh, ignore_errors=True)
             raise
+    try:
         _sync_folder(target.parent)
-    _sweep(target)
+    finally:
+        _sweep(target)
+        if mode is not None:
+            with contextlib.suppress(OSError):
+                target.chmod(mode)
+
+
+def _write_files(folder: Path, files: Mapping[str, Content]) -> None:
+    entries = {}
+    for name, content in files.items():
+        entries[name] = _write_file(folder / name, content)
+    _write_file(folder / MANIFEST, _manifest_text(entries))
+    _sync_folder(folder)
+
+
+def _keep_owner(fresh: Path, target: Path) -> int | None:
+    """Give a new folder the owner of the one it replaces, whose mode is returned."""
+    if not target.exists():
+        return None
+    old, new = target.stat(), fresh.stat()
+    with contextlib.suppress(OSError, AttributeError):
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            for path in (*fresh.iterdir(), fresh):
+                os.chown(path, old.st_uid, old.st_gid)
+    with contextlib.suppress(OSError):
+        # Files of the user still have to be moved in.
+        fresh.chmod(stat.S_IMODE(old.st_mode) | stat.S_IRWXU)
+    return stat.S_IMODE(old.st_mode)
+
+
+def _write_inside(target: Path, files: Mapping[str, Content]) -> None:
+    """Replace the files of a folder one by one, the manifest last."""
+    for left in target.glob(".saving-*"):
+        if left.is_dir() and _is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+    fresh = target / f".saving-{secrets.token_hex(8)}"
+    fresh.mkdir()
+    with _lock(fresh):
+        try:
+            _write_files(fresh, files)
+            _move_files(fresh, target, files)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    _sync_folder(target)
+
+
+def _move_files(fresh: Path, target: Path, names: Collection[str]) -> None:
+    before = fresh / "before"
+    before.mkdir()
+    old = [name for name in {*NAMES, *_listed(target)} if name not in names]
+    done: list[str] = []
+    try:
+        for name in (*old, *names, MANIFEST):
+            place = target / name
+            if os.path.lexists(place):
+                _link(place, before / name)
+            if name not in old:
+                (fresh / name).replace(place)
+            else:
+                place.unlink(missing_ok=True)
+            done.append(name)
+    except BaseException:
+        for name in done:
+            if os.path.lexists(before / name):
+                (before / name).replace(target / name)
+            else:
+                (target / name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C, which could come between two steps that belong together."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    pending: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pending:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _named(path: PathLike) -> Iterator[None]:
+    """Let errors of the system name what the user named, not where it is written first."""
+    try:
+        yield
+    except OSError as error:
+        hidden = os.fsdecode(error.filename or "")
+        if error.errno is None or not (hidden == "" or ".saving-" in hidden):
+            raise
+        name = os.path.basename(hidden)
+        shown = os.fspath(path) if ".saving-" in name or not name else os.path.join(path, name)
+        raise OSError(error.errno, error.strerror, shown) from None
 
 
 def write_file(path: PathLike, content: bytes | str) -> None:
@@ -109,23 +228,25 @@ def write_file(path: PathLike, content: bytes | str) -> None:
         write_folder(target.parent, {**kept, target.name: content})
         return
     fresh = target.with_name(f".{target.name}.saving-{secrets.token_hex(8)}")
-    try:
-        _write_file(fresh, content)
-        fresh.replace(target)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    with _uninterrupted(), _named(path):
+        try:
+            _write_file(fresh, content)
+            fresh.replace(target)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
 
 
 def _linker(source: Path) -> Callable[[Path], None]:
-    def link(path: Path) -> None:
-        try:
-            path.hardlink_to(source)
-        except OSError:
-            shutil.copyfile(source, path)
+    return lambda path: _link(source, path)
 
-    return link
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 def _write_file(path: Path, content: Content) -> dict[str, Any]:
@@ -146,12 +267,17 @@ def _manifest_text(entries: Mapping[str, Any]) -> str:
 
 def _put_in_place(fresh: Path, target: Path) -> None:
     for _ in range(_ATTEMPTS):
+        aside = None
         if target.exists():
-            if _kernels.files_exchange(fresh, target):
-                return
+            # Whatever forbids it, what follows says so with its path.
+            with contextlib.suppress(OSError):
+                if _kernels.files_exchange(fresh, target):
+                    return
             aside = target.with_name(f".{target.name}.replaced-{secrets.token_hex(8)}")
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 target.rename(aside)
+            except FileNotFoundError:
+                aside = None
         # Another process may have put its folder there in between: then once more.
         try:
             fresh.rename(target)
@@ -160,6 +286,8 @@ def _put_in_place(fresh: Path, target: Path) -> None:
             continue
         except OSError:
             if not target.exists():
+                if aside is not None:
+                    aside.rename(target)
                 raise
     raise OSError(f"{target}: other processes keep replacing it")
 
@@ -288,7 +416,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
-    manifest = read_json(path)
+    content = _read_bytes(path, _MAX_JSON)
+    manifest = _parse_json(path, content)
     entries = manifest.get("files")
     if manifest.get("schema_version") != SCHEMA_VERSION or not isinstance(entries, dict):
         raise FormatError(path, f"expected files and schema_version {SCHEMA_VERSION}")
@@ -303,7 +432,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         ):
             raise FormatError(path, f"{name}: expected sha256 and size")
     # Every byte counts: what is not read as a sum or a name must still be as it was written.
-    if path.read_bytes() != _manifest_text(entries).encode():
+    if content != _manifest_text(entries).encode():
         raise FormatError(path, "was changed after it was saved")
     return entries
 
@@ -312,16 +441,28 @@ def read_json(path: PathLike, limit: int = _MAX_JSON) -> dict[str, Any]:
     """The object in a JSON file of at most ``limit`` bytes, nested at most 32 deep.
 
     Raises:
-        FormatError: it is too large, too deep, names a key twice or is not a JSON object.
+        FormatError: it is no file, too large, too deep, names a key twice or is not a JSON object.
     """
     file = Path(path)
-    size = file.stat().st_size
-    if size > limit:
-        raise FormatError(path, f"has {size} bytes, expected at most {limit}")
+    return _parse_json(file, _read_bytes(file, limit))
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file that is one, not a pipe or a device, and no larger than it says."""
+    # For the error that there is none.
+    path.stat()
+    if not path.is_file():
+        raise FormatError(path, "is not a file")
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise FormatError(path, f"has {path.stat().st_size} bytes, expected at most {limit}")
+    return content
+
+
+def _parse_json(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(
-            file.read_bytes(), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        value = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
         raise FormatError(path, "is nested too deep") from None
     except (ValueError, UnicodeError) as error:

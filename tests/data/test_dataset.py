@@ -1,8 +1,12 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from lamina.data import (
     BatchDataset,
+    ConcatDataset,
     SequenceDataset,
     Subset,
     TensorDataset,
@@ -56,6 +60,10 @@ def test_sequence_dataset_refuses():
         SequenceDataset(np.ones(9), 3)
     with pytest.raises(ValueError, match="positive sizes"):
         SequenceDataset(np.arange(9), 0)
+    with pytest.raises(TypeError, match=r"context: expected a whole number, got 2\.0"):
+        SequenceDataset(np.arange(9), 2.0)
+    with pytest.raises(TypeError, match="stride: expected a whole number, got '1'"):
+        SequenceDataset(np.arange(9), np.int64(2), "1")
 
 
 @pytest.mark.parametrize("lengths", [[7, 4], [0.6, 0.4], [0.9, 0.1], [11]])
@@ -83,3 +91,36 @@ def test_subset_has_batches_only_where_its_data_has():
     assert [plain[0], plain[1]] == ["c", "a"]
     with pytest.raises(ValueError, match="indices: expected below 3, got 3"):
         Subset(["a", "b", "c"], [3])
+    assert len(Subset(["a"], [])) == 0
+    with pytest.raises(TypeError, match="indices: expected integers, got a mask"):
+        Subset(["a", "b"], [True, False])
+    with pytest.raises(TypeError, match="indices: expected integers, got float64"):
+        Subset(["a", "b"], [0.0, 1.5])
+    with pytest.raises(ValueError, match="indices: expected 1 axis, got 2"):
+        Subset(["a", "b"], [[0]])
+
+
+def test_a_subset_is_copied_with_its_data():
+    whole = TensorDataset(np.arange(5))
+    part = Subset(whole, [3, 1])
+    deep, shallow = copy.deepcopy(part), copy.copy(part)
+    shallow.indices = np.array([0])
+    restored = pickle.loads(pickle.dumps(part))  # noqa: S301
+    whole.arrays[0][:] = 9
+    for same in (deep, restored):
+        assert same.batch(np.array([0, 1]))[0].tolist() == [3, 1]
+        assert isinstance(same, Subset)
+    assert part.batch(np.array([0, 1]))[0].tolist() == [9, 9]
+    whole.arrays[0][0] = 7
+    assert shallow.batch(np.array([0]))[0].tolist() == [7]
+
+
+def test_concatenation():
+    both = ConcatDataset(["ab", "", "cde"])
+    assert len(both) == 5
+    assert [both[i] for i in range(5)] == list("abcde")
+    assert both[-5] == "a"
+    with pytest.raises(IndexError, match="below 5, got 5"):
+        both[5]
+    with pytest.raises(ValueError, match="expected at least one"):
+        ConcatDataset([])

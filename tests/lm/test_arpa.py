@@ -312,5 +312,5 @@ def test_folders_keep_how_the_model_was_asked_for(tmp_path):
 @pytest.mark.filterwarnings("ignore:NGram")
 def test_a_folder_in_no_folder(tmp_path):
     model = NGram(1).fit("a b\n")
-    with pytest.raises(FileNotFoundError, match=r"none: no such folder$"):
-        model.save(tmp_path / "none" / "model")
+    model.save(tmp_path / "none" / "model")
+    assert NGram.load(tmp_path / "none" / "model").order == 1

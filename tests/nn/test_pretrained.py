@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from lamina import nn
@@ -78,6 +80,74 @@ def test_round_trip(tmp_path, model):
     assert json.loads((tmp_path / "m" / "generation_config.json").read_text())["top_k"] == 3
     tokenizer.save(tmp_path / "m")
     Toy.from_pretrained(tmp_path / "m")
+
+
+def test_float64_stays(tmp_path, model):
+    model.double()
+    model.register_buffer("mean", np.array([1 / 3]))
+    model.table.data[0, 0] = 1 / 3
+
+    class Wide(Toy):
+        def __init__(self, config):
+            super().__init__(config)
+            self.register_buffer("mean", np.zeros(1, np.float32))
+
+    nn.save_weights(model, tmp_path / "w")
+    model.save_pretrained(tmp_path / "m")
+    again = nn.from_pretrained(tmp_path / "m", {"Toy": (Wide, ToyConfig)})
+    assert same(model, again)
+    assert again.head.weight is again.table
+    assert {array.dtype.name for array in again.state_dict().values()} == {"float64", "int64"}
+    single = Wide(model.config)
+    nn.load_weights(single, tmp_path / "w")
+    assert single.table.dtype == np.float32
+
+
+def test_files_have_the_mode_of_new_files(tmp_path, model):
+    (tmp_path / "plain").touch()
+    model.save_pretrained(tmp_path / "m")
+    modes = {path.stat().st_mode for path in [tmp_path / "plain", *(tmp_path / "m").iterdir()]}
+    assert len(modes) == 1
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, model, monkeypatch):
+    model.save_pretrained(tmp_path / "m")
+
+    def full(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        model.save_pretrained(tmp_path / "m")
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == os.fspath(tmp_path / "m" / "model.safetensors")
+    assert same(model, Toy.from_pretrained(tmp_path / "m"))
+
+
+def test_more_layers_than_are_stored_are_not_built(tmp_path):
+    made = []
+
+    @dataclasses.dataclass(frozen=True)
+    class DeepConfig:
+        num_layers: int = 2
+
+    class Deep(nn.Pretrained, nn.Module):
+        config_class = DeepConfig
+
+        def __init__(self, config):
+            super().__init__()
+            self.config = config
+            self.layers = nn.ModuleList()
+            for _ in range(config.num_layers):
+                made.append(None)
+                self.layers.append(nn.Linear(2, 2))
+
+    Deep(DeepConfig()).save_pretrained(tmp_path / "m")
+    config_of(tmp_path / "m", arguments={"num_layers": 2**31 - 1})
+    made.clear()
+    with pytest.raises(FormatError, match="far more parameters than there are"):
+        Deep.from_pretrained(tmp_path / "m")
+    assert len(made) < 1000
 
 
 def test_tied_parameters_are_stored_once(tmp_path, model):

@@ -80,6 +80,21 @@ def numpy_nadam(p, g, s, t, o):
     return p - o["lr"] * ahead / (1 - s["mu"] * ahead) * s["m"] / root
 
 
+def numpy_radam(p, g, s, t, o):
+    if o["decoupled_weight_decay"]:
+        p = p * (1 - o["lr"] * o["weight_decay"])
+    else:
+        g = g + o["weight_decay"] * p
+    b1, b2 = moments(p, g, s, o)
+    mean = s["m"] / (1 - b1**t)
+    rho = 2 / (1 - b2) - 1
+    now = rho - 2 * t * b2**t / (1 - b2**t)
+    if now <= 5:
+        return p - o["lr"] * mean
+    r = np.sqrt((now - 4) * (now - 2) * rho / ((rho - 4) * (rho - 2) * now))
+    return p - o["lr"] * mean * r * np.sqrt(1 - b2**t) / (np.sqrt(s["v"]) + o["eps"])
+
+
 METHODS = [
     (optim.SGD, numpy_sgd, {"lr": 0.1}),
     (optim.SGD, numpy_sgd, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
@@ -96,6 +111,9 @@ METHODS = [
     (optim.Adamax, numpy_adamax, {"weight_decay": 0.1}),
     (optim.NAdam, numpy_nadam, {"weight_decay": 0.1}),
     (optim.NAdam, numpy_nadam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1, "betas": (0.8, 0.9)}),
+    (optim.RAdam, numpy_radam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
 
 
@@ -116,7 +134,7 @@ def test_matches_numpy(rng, method, formula, options, maximize):
     settings = {**optimizer.defaults, "decoupled": method is optim.AdamW}
     expected = [p.data.copy() for p in params]
     states = [{} for _ in params]
-    for t in range(1, 6):
+    for t in range(1, 9):
         gradients(rng, params)
         for i, p in enumerate(params):
             g = -p.grad if maximize else p.grad
@@ -216,6 +234,9 @@ def test_a_closure_is_called_first():
 
     assert optimizer.step(closure).item() == 4.0
     assert p.data[0] == 1.0
+    with lamina.no_grad():
+        assert optimizer.step(closure).item() == 1.0
+    assert p.data[0] == 0.5
 
 
 def test_training_goes_on_in_place():
@@ -245,8 +266,11 @@ def test_what_cannot_be_trained_is_refused():
         optim.SGD([p, p])
     with pytest.raises(ValueError, match=r"params\[0\]: expected a writeable C-contiguous array"):
         optim.SGD([nn.Parameter(np.ones((2, 3)).T)])
-    with pytest.raises(TypeError, match="unknown settings in a group: beta"):
-        optim.SGD([{"params": [p], "beta": 1}])
+    with pytest.raises(ValueError, match=r"params\[1\]: its array is also that of another param"):
+        optim.SGD([p, nn.Parameter(p.data)])
+    with pytest.raises(ValueError, match=r"params\[0\]: its array is also that of another param"):
+        optim.SGD([{"params": p}, {"params": nn.Parameter(p.data.reshape(3, 1))}])
+    optim.SGD([nn.Parameter(np.ones(0)), nn.Parameter(np.ones(0))])
 
 
 @pytest.mark.parametrize(
@@ -256,12 +280,127 @@ def test_what_cannot_be_trained_is_refused():
         (optim.SGD, {"lr": float("nan")}, "SGD: lr: .* got nan"),
         (optim.SGD, {"nesterov": True}, "SGD: nesterov: expected a momentum"),
         (optim.Adam, {"betas": (0.9, 1.0)}, "Adam: betas: expected numbers from 0 to below 1"),
+        (optim.Adam, {"betas": 0.9}, "Adam: betas: expected two numbers, got 0.9"),
+        (optim.Adam, {"betas": (0.9,)}, r"Adam: betas: expected two numbers, got \(0.9,\)"),
         (optim.Adadelta, {"rho": 1.5}, "Adadelta: rho: expected 0 to 1, got 1.5"),
     ],
 )
 def test_bad_settings_are_named(method, options, message):
     with pytest.raises(ValueError, match=message):
         method([nn.Parameter(np.ones(1))], **options)
+
+
+@pytest.mark.parametrize("lr", ["0.1", None])
+def test_settings_of_the_wrong_type_are_named(lr):
+    with pytest.raises(TypeError, match=f"SGD: lr: expected a number, got {lr!r}"):
+        optim.SGD([nn.Parameter(np.ones(1))], lr=lr)
+
+
+def test_what_else_a_group_holds_is_kept():
+    optimizer = optim.SGD([{"params": [nn.Parameter(np.ones(1))], "name": "head"}])
+    assert optimizer.param_groups[0]["name"] == "head"
+    other = optim.SGD([nn.Parameter(np.ones(1))])
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["name"] == "head"
+
+
+def test_both_types_in_one_group(rng):
+    def params():
+        single = [nn.Parameter(np.asarray(a.data, np.float32)) for a in parameters(rng)]
+        return [p for pair in zip(parameters(rng), single, strict=True) for p in pair]
+
+    mixed = params()
+    apart = [nn.Parameter(p.data.copy()) for p in mixed]
+    optimizer = optim.Adam(mixed)
+    others = [optim.Adam([p for p in apart if p.dtype == t]) for t in (np.float32, np.float64)]
+    for _ in range(3):
+        gradients(rng, mixed)
+        for p, q in zip(mixed, apart, strict=True):
+            q.grad = p.grad.copy()
+        flat = np.concatenate([np.ravel(p.grad).astype(np.float64) for p in mixed])
+        for order in (2.0, 1.0, np.inf):
+            norm = optim.clip_grad_norm_(mixed, np.inf, order)
+            np.testing.assert_allclose(norm, np.linalg.norm(flat, order), rtol=1e-12)
+        optimizer.step()
+        for other in others:
+            other.step()
+    for p, q in zip(mixed, apart, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    before = [p.grad.copy() for p in mixed]
+    norm = optim.clip_grad_norm_(mixed, 0.5)
+    for p, b in zip(mixed, before, strict=True):
+        assert p.grad.dtype == p.dtype
+        np.testing.assert_allclose(p.grad, b * (0.5 / norm), rtol=1e-5)
+    optim.clip_grad_value_(mixed, 0.01)
+    assert max(np.abs(p.grad).max(initial=0) for p in mixed) <= 0.01
+
+
+def test_a_failed_step_changes_nothing():
+    for bad, error, message in [
+        (np.ones(2), ValueError, r"params\[1\]: grad: expected shape \[3\], got \[2\]"),
+        (np.ones(3, np.float32), TypeError, r"params\[1\]: grad: expected a float64 array"),
+    ]:
+        a, b, c = (nn.Parameter(np.ones(3)) for _ in range(3))
+        optimizer = optim.Adam([{"params": [a]}, {"params": [b, c]}])
+        for p in (a, b, c):
+            p.grad = np.ones(3)
+        optimizer.step()
+        before = optimizer.state_dict()
+        values = [p.data.copy() for p in (a, b, c)]
+        c.grad = bad
+        with pytest.raises(error, match=message):
+            optimizer.step()
+        after = optimizer.state_dict()
+        for number, state in before["state"].items():
+            for key, value in state.items():
+                np.testing.assert_array_equal(after["state"][number][key], value)
+        for p, value in zip((a, b, c), values, strict=True):
+            np.testing.assert_array_equal(p.data, value)
+
+
+def test_a_state_of_another_shape_or_type_is_named():
+    p = nn.Parameter(np.ones(3))
+    optimizer = optim.Adam([p])
+    p.grad = np.ones(3)
+    optimizer.step()
+    p.data, p.grad = p.data.astype(np.float32), np.ones(3, np.float32)
+    with pytest.raises(TypeError, match=r"params\[0\]: exp_avg: expected a float32 array"):
+        optimizer.step()
+
+
+def test_a_buffer_of_a_failed_step_is_not_kept():
+    p = nn.Parameter(np.ones(3))
+    optimizer = optim.SGD([p], lr=1.0, momentum=0.5, dampening=0.5)
+    p.grad = p.data
+    with pytest.raises(ValueError, match="this memory is in use"):
+        optimizer.step()
+    p.grad = np.ones(3)
+    optimizer.step()
+    np.testing.assert_array_equal(p.data, 0)
+
+
+def test_the_mean_square_about_the_mean_is_not_negative():
+    p = nn.Parameter(np.zeros(64, np.float32))
+    optimizer = optim.RMSprop([p], centered=True, alpha=0.9)
+    for _ in range(300):
+        p.grad = np.linspace(0.1, 7, 64, dtype=np.float32)
+        optimizer.step()
+    assert np.isfinite(p.data).all()
+    p.grad = np.full(64, np.nan, np.float32)
+    optimizer.step()
+    assert np.isnan(p.data).all()
+
+
+def test_a_state_is_a_copy():
+    p = nn.Parameter(np.ones(3))
+    optimizer = optim.Adam([p])
+    p.grad = np.ones(3)
+    optimizer.step()
+    state = optimizer.state_dict()
+    mean = state["state"][0]["exp_avg"].copy()
+    optimizer.step()
+    np.testing.assert_array_equal(state["state"][0]["exp_avg"], mean)
+    assert state["state"][0]["step"] == 1
 
 
 def test_arrays_that_cannot_be_stepped_are_named():
@@ -271,7 +410,9 @@ def test_arrays_that_cannot_be_stepped_are_named():
     with pytest.raises(ValueError, match=r"grad: expected shape \[3\], got \[2\]"):
         optimizer.step()
     p.grad, q.grad = np.ones(3), np.ones(3, np.float32)
-    with pytest.raises(TypeError, match=r"grads\[1\]: expected float64 array, got 1-d float32"):
+    with pytest.raises(
+        TypeError, match=r"params\[1\]: grad: expected a float64 array, got float32"
+    ):
         optimizer.step()
     p.grad = p.data
     q.grad = np.ones(3)
@@ -295,6 +436,10 @@ def test_states_of_other_models_are_refused():
         optimizer.load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="not the state of an optimiser"):
         optimizer.load_state_dict({})
+    state = optimizer.state_dict()
+    state["state"] = {0: {"exp_avg": np.ones(3), "exp_avg_sq": np.ones(3)}}
+    with pytest.raises(ValueError, match="state of parameter 0 has no step"):
+        optimizer.load_state_dict(state)
     state = optimizer.state_dict()
     state["state"] = {0: {"step": 1, "exp_avg": np.ones(4), "exp_avg_sq": np.ones(3)}}
     with pytest.raises(ValueError, match=r"exp_avg: expected shape \(3,\), got \(4,\)"):
@@ -360,6 +505,24 @@ def test_clipping_of_bad_gradients():
     huge = nn.Parameter(np.ones(2, np.float32))
     huge.grad = np.full(2, 3e38, np.float32)
     np.testing.assert_allclose(optim.clip_grad_norm_(huge, 1.0), 3e38 * 2**0.5, rtol=1e-6)
+
+
+def test_clipping_of_a_gradient_that_two_parameters_have():
+    p, q = nn.Parameter(np.ones(4)), nn.Parameter(np.ones((2, 2)))
+    shared = np.full(4, 3.0)
+    p.grad, q.grad = shared, shared.reshape(2, 2)
+    norm = optim.clip_grad_norm_([p, q], 1.0)
+    np.testing.assert_allclose(norm, np.sqrt(72))
+    for grad in (p.grad, q.grad):
+        np.testing.assert_allclose(grad, 3 / norm, rtol=1e-6)
+    # Arrays of the kernels have an owner that is no array.
+    x = Tensor(np.ones((2, 2), np.float32), requires_grad=True)
+    lamina.ops.softmax(x).sum().backward()
+    p.data, q.data = np.ones((2, 2), np.float32), np.ones(4, np.float32)
+    p.grad, q.grad = x.grad, x.grad.reshape(4)
+    assert np.shares_memory(p.grad, q.grad)
+    optim.clip_grad_norm_([p, q], 1.0)
+    assert not np.shares_memory(p.grad, q.grad)
 
 
 def test_clipping_by_value():

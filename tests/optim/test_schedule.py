@@ -26,6 +26,7 @@ SCHEDULES = {
     "linear": lambda o: optim.LinearLR(o, 0.2, 0.8, 4),
     "exponential": lambda o: optim.ExponentialLR(o, 0.9),
     "cosine": lambda o: optim.CosineAnnealingLR(o, 6, 0.01),
+    "polynomial": lambda o: optim.PolynomialLR(o, 4, 2.0),
     "restarts": lambda o: optim.CosineAnnealingWarmRestarts(o, 2, 2),
     "onecycle": lambda o: optim.OneCycleLR(o, 0.5, 12),
     "onecycle linear": lambda o: optim.OneCycleLR(
@@ -33,6 +34,9 @@ SCHEDULES = {
     ),
     "sequential": lambda o: optim.SequentialLR(
         o, [optim.LinearLR(o, 0.1, 1.0, 3), optim.ExponentialLR(o, 0.5)], [3]
+    ),
+    "chained": lambda o: optim.ChainedScheduler(
+        [optim.ConstantLR(o, 0.5, 4), optim.ExponentialLR(o, 0.9)]
     ),
 }
 
@@ -47,6 +51,8 @@ def test_values():
     np.testing.assert_allclose(of("multistep", 6), [1, 1, 0.5, 0.5, 0.5, 0.25])
     np.testing.assert_allclose(of("constant", 6), [0.5] * 4 + [1, 1])
     np.testing.assert_allclose(of("linear", 6), [0.2, 0.35, 0.5, 0.65, 0.8, 0.8])
+    np.testing.assert_allclose(of("polynomial", 6), [1, 0.5625, 0.25, 0.0625, 0, 0])
+    np.testing.assert_allclose(of("chained", 6), [0.5, 0.45, 0.405, 0.3645, 0.6561, 0.59049])
     np.testing.assert_allclose(of("cosine", 4)[3], 0.01 + 0.99 / 2)
     np.testing.assert_allclose(of("restarts", 7), [1, 0.5, 1, *of("cosine4", 4)[1:], 1][:7])
     np.testing.assert_allclose(of("sequential", 6), [0.1, 0.4, 0.7, 1, 0.5, 0.25])
@@ -103,6 +109,84 @@ def test_groups_keep_their_ratio():
     assert schedule.get_last_lr() == [0.2, 3.0]
 
 
+def test_two_schedules_of_one_optimiser_compose():
+    optimizer = make(1.0)
+    constant = optim.ConstantLR(optimizer, 0.5, 3)
+    exponential = optim.ExponentialLR(optimizer, 0.9)
+    cosine = optim.CosineAnnealingLR(optimizer, 4)
+    for t in range(12):
+        factor = 0.5 if t < 3 else 1.0
+        # From its turn on, half a wave up is added to what the others left of the rate.
+        if t <= 4:
+            wave = (1 + math.cos(math.pi * t / 4)) / 2
+            expected = factor * 0.9**t * wave
+            assert math.isclose(optimizer.param_groups[0]["lr"], expected, abs_tol=1e-15)
+        elif t == 5:
+            expected = (1 - math.cos(math.pi / 4)) / 2
+            assert math.isclose(optimizer.param_groups[0]["lr"], expected)
+        for schedule in (constant, exponential, cosine):
+            schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "t"), [("step", 6), ("multistep", 3), ("linear", 2), ("exponential", 5), ("cosine", 4)]
+)
+def test_a_rate_changed_by_hand_is_kept(name, t):
+    plain, changed = make(), make()
+    expected = rates(plain, SCHEDULES[name](plain), 12)
+    schedule = SCHEDULES[name](changed)
+    rates(changed, schedule, t)
+    low = 0.01 if name == "cosine" else 0.0
+    changed.param_groups[0]["lr"] = low + (changed.param_groups[0]["lr"] - low) * 0.25
+    upto = 7 if name == "cosine" else 12
+    seen = rates(changed, schedule, upto - t)
+    np.testing.assert_allclose(seen, low + (np.array(expected[t:upto]) - low) * 0.25)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES.keys() - {"onecycle", "onecycle linear"}))
+def test_a_group_may_be_added(name):
+    plain, grown = make(0.3), make(0.3)
+    expected = rates(plain, SCHEDULES[name](plain), 8)
+    schedule = SCHEDULES[name](grown)
+    rates(grown, schedule, 2)
+    lr = grown.param_groups[0]["lr"]
+    grown.add_param_group({"params": [nn.Parameter(np.ones(1))], "lr": 2 * lr})
+    seen = []
+    for _ in range(6):
+        seen.append([group["lr"] for group in grown.param_groups])
+        schedule.step()
+    assert [row[0] for row in seen] == expected[2:]
+    if name in ("step", "multistep", "exponential", "linear", "polynomial"):
+        np.testing.assert_allclose([row[1] for row in seen], 2 * np.array(expected[2:]))
+
+
+def test_what_is_one_for_each_group_must_grow_with_them():
+    for make_one, message in [
+        (lambda o: optim.OneCycleLR(o, 0.1, 9), "OneCycleLR: max_lr: expected 2 rates, got 1"),
+        (lambda o: optim.LambdaLR(o, [math.sqrt]), "lr_lambda: expected 2 functions, got 1"),
+        (lambda o: optim.ReduceLROnPlateau(o, min_lr=[0.1]), "min_lr: expected 2 rates, got 1"),
+    ]:
+        optimizer = make(lr=0.3, method=optim.Adam)
+        schedule = make_one(optimizer)
+        optimizer.add_param_group({"params": [nn.Parameter(np.ones(1))]})
+        arguments = [1.0] if isinstance(schedule, optim.ReduceLROnPlateau) else []
+        with pytest.raises(ValueError, match=message):
+            schedule.step(*arguments)
+    optimizer = make()
+    plateau = optim.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
+    optimizer.add_param_group({"params": [nn.Parameter(np.ones(1))]})
+    plateau.step(1.0)
+    plateau.step(1.0)
+    assert plateau.get_last_lr() == [0.05, 0.05]
+
+
+def test_a_schedule_in_sequence_starts_from_the_initial_rate():
+    optimizer = make(1.0)
+    parts = [optim.ConstantLR(optimizer, 0.1, 2), optim.StepLR(optimizer, 2, 0.5)]
+    schedule = optim.SequentialLR(optimizer, parts, [2])
+    np.testing.assert_allclose(rates(optimizer, schedule, 7), [0.1, 0.1, 1, 1, 0.5, 0.5, 0.25])
+
+
 def test_plateau():
     optimizer = make(1.0)
     schedule = optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, cooldown=1, min_lr=0.3)
@@ -140,6 +224,9 @@ def test_bad_arguments_are_named():
         (lambda: optim.OneCycleLR(make(method=optim.Adagrad), 0.1, 9), "has no momentum"),
         (lambda: optim.SequentialLR(o, [optim.StepLR(o, 1)], [1]), "milestones: expected 0"),
         (lambda: optim.SequentialLR(o, [optim.StepLR(make(), 1)], []), "same optimizer"),
+        (lambda: optim.ChainedScheduler([]), "schedulers: expected at least one"),
+        (lambda: optim.ChainedScheduler([optim.StepLR(o, 1)], make()), "same optimizer"),
+        (lambda: optim.PolynomialLR(o, 0), "PolynomialLR: total_iters"),
         (lambda: optim.ReduceLROnPlateau(o, "mean"), "mode: expected 'min' or 'max'"),
         (lambda: optim.ReduceLROnPlateau(o, factor=1.0), "factor"),
         (lambda: optim.ReduceLROnPlateau(o, threshold_mode="x"), "threshold_mode"),

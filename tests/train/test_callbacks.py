@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lamina import nn
+from lamina import as_tensor, nn
 from lamina.data import DataLoader, TensorDataset
 from lamina.train import (
     Callback,
@@ -82,6 +82,66 @@ def test_a_monitor_that_is_not_recorded_is_named(model, loader, optimizer, squar
         EarlyStopping(patience=-1)
     with pytest.raises(ValueError, match="min_delta: expected at least 0"):
         EarlyStopping(min_delta=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (
+            "min",
+            "val_loss loss val_mse val_mae val_cer val_wer bits_per_byte val_perplexity myloss",
+        ),
+        ("min", "val_mean_squared_error val_MeanSquaredError log_loss brier_score val_nll"),
+        ("max", "val_acc accuracy val_acc1 top5_accuracy auc val_f1 f1_score precision val_recall"),
+        ("max", "val_bleu r2 val_iou dice score ValAccuracy"),
+    ],
+)
+def test_auto_knows_which_is_better(mode, names):
+    for name in names.split():
+        assert EarlyStopping(name).mode == mode, name
+        assert ModelCheckpoint("m", name, save_best_only=True).mode == mode, name
+
+
+def test_auto_does_not_guess():
+    for name in ("val_thing", "lr", "val_worst", "val_macro"):
+        with pytest.raises(ValueError, match=f"mode: expected min or max, as the name '{name}'"):
+            EarlyStopping(name)
+        assert EarlyStopping(name, mode="max").mode == "max"
+        ModelCheckpoint("m", name)
+    with pytest.raises(ValueError, match="ModelCheckpoint: mode: expected min or max"):
+        ModelCheckpoint("m", "val_thing", save_best_only=True)
+
+
+def test_early_stopping_from_an_epoch_and_with_a_baseline(model, loader, Descent, squares):
+    def run(stopper, values):
+        return fit(
+            model,
+            loader,
+            loss=squares,
+            optimizer=Descent(model.parameters(), 0.0),
+            epochs=len(values),
+            validation=Feed(model, values),
+            callbacks=[stopper],
+        )
+
+    stopper = EarlyStopping(patience=2, start_from_epoch=2)
+    assert len(run(stopper, [1, 1, 5, 5, 5, 5])) == 5
+    assert stopper.best_epoch == 2
+    stopper = EarlyStopping(patience=2, baseline=2.0)
+    history = run(stopper, [4, 3, 2.5, 1])
+    assert len(history) == 2
+    assert history.stopped == "val_loss did not get better than 2"
+    assert len(run(stopper, [4, 1, 3, 3, 0])) == 4
+
+
+def test_checkpoints_named_by_values(model, loader, optimizer, tmp_path, squares):
+    named = ModelCheckpoint(tmp_path / "{epoch:02d}-{val_loss:.2f}-{step}")
+    options = {"loss": squares, "optimizer": optimizer, "validation": Feed(model, [3, 1])}
+    fit(model, loader, callbacks=[named], epochs=2, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00-3.00-5", "01-1.00-10"]
+    wrong = ModelCheckpoint(tmp_path / "{val_acc:.2f}")
+    with pytest.raises(ValueError, match="folder: 'val_acc' is not recorded, expected one of loss"):
+        fit(model, loader, callbacks=[wrong], loss=squares, optimizer=optimizer)
 
 
 def test_checkpoints_of_any_module(model, loader, optimizer, tmp_path, Line, squares):
@@ -169,6 +229,55 @@ def test_nan_in_the_data_is_named(model, optimizer, squares):
     with pytest.raises(FloatingPointError, match="step 3: the loss is nan; all parameters are fin"):
         fit(model, loader, loss=squares, optimizer=optimizer)
     assert np.isfinite(model.weight.data).all()
+
+
+def test_what_a_run_has_so_far_outlives_a_nan(model, loader, optimizer, squares):
+    seen = []
+
+    class Spoil(Callback):
+        def on_train_batch_end(self, step, _):
+            if step == 11:
+                self.run.model.bias.data[...] = np.nan
+
+        def on_train_end(self):
+            seen.append(self.run.history.stopped)
+
+    stopper = EarlyStopping(patience=9, restore_best_weights=True)
+    with pytest.raises(FloatingPointError, match="step 12: the loss is nan; bias is") as caught:
+        fit(
+            model,
+            loader,
+            loss=squares,
+            optimizer=optimizer,
+            epochs=5,
+            validation=Feed(model, [2, 1, 3]),
+            callbacks=[stopper, Spoil()],
+        )
+    assert caught.value.history["val_loss"] == pytest.approx([2, 1])
+    assert seen == [str(caught.value)]
+    assert np.isfinite(model.bias.data).all()
+
+
+def test_statistics_of_a_bad_batch_are_not_blamed(Descent, squares):
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.norm(as_tensor(x)).sum(1)
+
+    model = Normed()
+    x = np.ones((6, 3), np.float32)
+    x[4, 1] = np.nan
+    loader = DataLoader(TensorDataset(x, np.ones(6, np.float32)), 2)
+    with pytest.raises(FloatingPointError) as caught:
+        fit(model, loader, loss=squares, optimizer=Descent(model.parameters()))
+    assert (
+        "step 2: the loss is nan; all parameters are finite, but input 0 of the batch is not; "
+        in (str(caught.value))
+    )
+    assert "norm.running_mean" in str(caught.value)
 
 
 def test_nan_in_a_parameter_is_named(model, loader, optimizer, squares):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lamina
 from lamina import Tensor, optim
 from lamina.data import DataLoader, TensorDataset
 from lamina.train import Callback, LambdaCallback, evaluate, fit, predict
@@ -209,12 +210,168 @@ def test_refuses(model, loader, optimizer, squares):
             fit(model, loader, loss=squares, optimizer=optimizer, **{name: 0})
     with pytest.raises(ValueError, match="loader: gave no batch in epoch 0"):
         fit(model, [], loss=squares, optimizer=optimizer)
-    with pytest.raises(ValueError, match="loader: gave no batch in epoch 1"):
-        fit(model, iter(loader), loss=squares, optimizer=optimizer, epochs=2)
     with pytest.raises(TypeError, match=r"expected batches \(inputs..., target\), got ndarray"):
         fit(model, np.ones((3, 3)), loss=squares, optimizer=optimizer)
     with pytest.raises(TypeError, match="expected batches to iterate over, got int"):
         fit(model, 3, loss=squares, optimizer=optimizer)
+
+    with pytest.raises(TypeError, match="loss: expected a Tensor of it, got float"):
+        fit(model, loader, loss=lambda *_: 1.0, optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"loss: expected one number .* got shape \[8\]"):
+        fit(model, loader, loss=lambda o, t: o - t, optimizer=optimizer)
+    with pytest.raises(ValueError, match="metrics: 'loss' is the name of the loss"):
+        fit(
+            model,
+            loader,
+            loss=squares,
+            optimizer=optimizer,
+            validation=loader,
+            metrics={"loss": np.max},
+        )
+    with pytest.raises(ValueError, match="schedule_by: expected 'step' or 'epoch', got 'x'"):
+        fit(model, loader, loss=squares, optimizer=optimizer, schedule_by="x")
+
+
+def test_a_loader_that_is_used_up_ends_the_training(model, loader, optimizer, squares):
+    ended = []
+    note = LambdaCallback(on_train_end=lambda: ended.append(True))
+    with pytest.warns(
+        UserWarning, match="training ends early: the loader gave no batch in epoch 1"
+    ):
+        history = fit(
+            model, iter(loader), loss=squares, optimizer=optimizer, epochs=3, callbacks=[note]
+        )
+    assert history["steps"] == [5]
+    assert history.stopped.startswith("the loader gave no batch in epoch 1")
+    assert ended == [True]
+
+
+def test_a_validation_that_is_used_up_is_named(model, loader, optimizer, squares):
+    options = {"loss": squares, "optimizer": optimizer}
+    with pytest.raises(ValueError, match=r"validation: an iterator .* a list for 2 epochs"):
+        fit(model, loader, validation=iter(loader), epochs=2, **options)
+    with pytest.raises(ValueError, match="validation: gave no batch in epoch 1") as caught:
+        fit(model, loader, validation=iter(list(loader)), steps=7, **options)
+    assert len(caught.value.history) == 1
+    assert len(fit(model, loader, validation=iter(list(loader)), **options)["val_loss"]) == 1
+
+
+def test_a_loss_is_weighted_by_items(model, Descent):
+    def first(output, target):
+        return ((output - target[0]) ** 2.0).mean()
+
+    def named(output, target):
+        return ((output - target["y"]) ** 2.0).mean()
+
+    x = np.zeros((7, 3), np.float32)
+    y = np.arange(7, dtype=np.float32)
+    expected = float((y**2).mean())
+    for loss, targets in [
+        (first, [(y[:4], y[:4], y[:4]), (y[4:6], y[4:6], y[4:6]), (y[6:], y[6:], y[6:])]),
+        (named, [{"y": y[:4], "n": 1}, {"y": y[4:6], "n": 1}, {"y": y[6:], "n": 1}]),
+        (lambda o, _: ((o - 2.0) ** 2.0).mean(), [np.float32(2), 2.0, None]),
+    ]:
+        batches = list(zip([x[:4], x[4:6], x[6:]], targets, strict=True))
+        if targets[-1] is None:
+            expected = 4.0
+        history = fit(
+            model,
+            batches,
+            loss=loss,
+            optimizer=Descent(model.parameters(), 0.0),
+            validation=batches,
+            metrics={"size": lambda o, _: len(o)},
+        )
+        assert history["loss"][0] == pytest.approx(expected, rel=1e-6)
+        assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
+        assert history["val_size"][0] == pytest.approx((16 + 4 + 1) / 7)
+    with pytest.raises(TypeError, match="expected a batch of items along the first axis"):
+        evaluate(lambda_model(model), [(3.0, 2.0)])
+
+
+def lambda_model(model):
+    model.forward = lambda x: Tensor(np.float32(x))
+    return model
+
+
+def test_metrics_of_one_name_are_refused(model, loader):
+    with pytest.raises(ValueError, match="metrics: two are named '<lambda>', expected a mapping"):
+        evaluate(model, loader, metrics=[lambda *_: 0.0, lambda *_: 1.0])
+    with pytest.raises(ValueError, match="metrics: 'loss' is the name of the loss"):
+        evaluate(model, loader, loss=lambda o, _: o.sum(), metrics={"loss": np.max})
+    assert evaluate(model, loader, metrics={"loss": lambda *_: 2.0}) == {"loss": 2.0}
+    with pytest.raises(ValueError, match=r"metrics: each: expected a number, got shape \(8,\)"):
+        evaluate(model, loader, metrics={"each": lambda o, t: o - t})
+
+
+def test_data_sets_and_arrays(model, data, Line, Descent, squares):
+    x, y = data.arrays
+    whole = evaluate(model, DataLoader(data, 40), loss=squares)
+
+    class Items:
+        def __len__(self):
+            return len(data)
+
+        def __getitem__(self, index):
+            return data[index]
+
+    for given in (data, (x, y), (Tensor(x), Tensor(y)), Items()):
+        assert evaluate(model, given, loss=squares, batch_size=40) == whole
+    results = []
+    for arguments in [
+        (DataLoader(data, 8, True, seed=int(np.random.default_rng(3).integers(1 << 62))),),
+        (data,),
+        (x, y),
+        ((x,), Tensor(y)),
+    ]:
+        lamina.manual_seed(3)
+        line = Line()
+        options = {"batch_size": 8} if len(arguments) > 1 or arguments[0] is data else {}
+        history = fit(
+            line,
+            *arguments,
+            loss=squares,
+            optimizer=Descent(line.parameters()),
+            validation=DataLoader(data, 40),
+            epochs=2,
+            **options,
+        )
+        results.append((line.weight.data.tolist(), history["val_loss"]))
+    assert all(result == results[0] for result in results)
+
+
+def test_a_share_of_arrays_is_held_out(model, data, Descent, squares):
+    x, y = data.arrays
+    options = {"loss": squares, "optimizer": Descent(model.parameters(), 0.0)}
+    history = fit(model, x, y, validation_split=0.25, shuffle=False, **options)
+    assert history["steps"] == [1]
+    assert history["loss"][0] == pytest.approx(float((y[:30] ** 2).mean()), rel=1e-6)
+    assert history["val_loss"][0] == pytest.approx(float((y[30:] ** 2).mean()), rel=1e-6)
+    for arguments, message in [
+        ({"loader": x, "target": y, "validation_split": 1.0}, "expected 0 to below 1, got 1"),
+        ({"loader": data, "validation_split": 0.5}, "expected arrays of inputs and target"),
+        ({"loader": x, "target": y, "validation_split": 0.001}, "leaves a part empty"),
+        (
+            {"loader": x, "target": y, "validation_split": 0.5, "validation": (x, y)},
+            "expected no validation with it",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=f"validation_split: .*{message}"):
+            fit(model, **arguments, **options)
+
+
+def test_a_schedule_by_epochs(model, loader, squares):
+    sgd = optim.SGD(model.parameters(), lr=1e-3)
+    history = fit(
+        model,
+        loader,
+        loss=squares,
+        optimizer=sgd,
+        schedule=optim.ExponentialLR(sgd, 0.5),
+        schedule_by="epoch",
+        epochs=3,
+    )
+    assert history["lr"] == [1e-3, 5e-4, 2.5e-4]
 
 
 def test_lines_where_there_is_no_terminal(model, loader, optimizer, capsys, squares):

@@ -1,8 +1,10 @@
 """Data sets: items by index, and several at once where the items lie in arrays."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import operator
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, Self, SupportsIndex, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +85,8 @@ class SequenceDataset:
                 "SequenceDataset: ids: expected a 1-d integer array, "
                 f"got {self.ids.ndim}-d {self.ids.dtype}"
             )
-        self.context = context
-        self.stride = context if stride is None else stride
+        self.context = _size("context", context)
+        self.stride = self.context if stride is None else _size("stride", stride)
         if context < 1 or self.stride < 1:
             raise ValueError(
                 f"SequenceDataset: expected positive sizes, got context={context}, stride={stride}"
@@ -111,29 +113,81 @@ class SequenceDataset:
         return inputs, self.ids[places + 1].astype(np.int64, copy=False)
 
 
+def _size(name: str, value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"SequenceDataset: {name}: expected a whole number, got {value!r:.60}"
+        ) from None
+
+
 class Subset:
-    """The items of ``dataset`` at ``indices``."""
+    """The items of ``dataset`` at ``indices``.
+
+    Args:
+        dataset: where one that gives many items at once, so does its subset.
+        indices: ``[N]``, integers from 0.
+    """
+
+    def __new__(cls, dataset: Dataset | None = None, *_: Any, **__: Any) -> Self:
+        """An object of the class that has ``batch``, where the data set below can."""
+        batched = cls is Subset and isinstance(dataset, BatchDataset)
+        return object.__new__(_BatchSubset if batched else cls)  # type: ignore[return-value]
 
     def __init__(self, dataset: Dataset, indices: npt.ArrayLike) -> None:
+        given = np.asarray(indices)
+        if given.ndim != 1:
+            raise ValueError(f"Subset: indices: expected 1 axis, got {given.ndim}")
+        if given.dtype == np.bool_:
+            raise TypeError(
+                "Subset: indices: expected integers, got a mask, "
+                "whose indices numpy.flatnonzero gives"
+            )
+        if given.dtype.kind not in "iu" and given.size:
+            raise TypeError(f"Subset: indices: expected integers, got {given.dtype}")
         self.dataset = dataset
-        self.indices: Indices = np.asarray(indices, dtype=np.int64)
-        if self.indices.ndim != 1:
-            raise ValueError(f"Subset: indices: expected 1 axis, got {self.indices.ndim}")
+        self.indices: Indices = given.astype(np.int64)
         wrong = (self.indices < 0) | (self.indices >= len(dataset))
         if wrong.any():
             raise ValueError(
                 f"Subset: indices: expected below {len(dataset)}, "
                 f"got {self.indices[wrong.argmax()]}"
             )
-        if isinstance(dataset, BatchDataset):
-            # Only where the data set below can: the loader looks for this name.
-            self.batch = lambda at: dataset.batch(self.indices[at])
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[int(self.indices[index])]
+
+
+class _BatchSubset(Subset):
+    dataset: Any
+
+    def batch(self, indices: Indices) -> Batch:
+        """The items of ``indices``."""
+        return self.dataset.batch(self.indices[indices])
+
+
+class ConcatDataset:
+    """The items of several data sets, one after the other."""
+
+    def __init__(self, datasets: Iterable[Dataset]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("ConcatDataset: datasets: expected at least one, got none")
+        self.cumulative_sizes: list[int] = np.cumsum([len(d) for d in self.datasets]).tolist()
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"ConcatDataset: expected an index below {len(self)}, got {index}")
+        index %= len(self)
+        which = bisect_right(self.cumulative_sizes, index)
+        return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
 
 
 def random_split(

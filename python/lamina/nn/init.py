@@ -18,30 +18,34 @@ AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 class _State(threading.local):
     budget: int | None = None
+    tensors = 0
 
 
 _state = _State()
 
 
 @contextlib.contextmanager
-def skipped(limit: int) -> Iterator[None]:
+def skipped(limit: int, tensors: int) -> Iterator[None]:
     """Leave tensors as they are inside: for models whose parameters are about to be loaded.
 
     Raises:
-        ValueError: inside, when tensors of more than ``limit`` numbers were to be filled.
+        ValueError: inside, when tensors of more than ``limit`` numbers, or more than ``tensors`` of
+            them, were to be filled.
     """
-    before, _state.budget = _state.budget, limit
+    before = _state.budget, _state.tensors
+    _state.budget, _state.tensors = limit, tensors
     try:
         yield
     finally:
-        _state.budget = before
+        _state.budget, _state.tensors = before
 
 
 def _skip(tensor: Tensor) -> bool:
     if _state.budget is None:
         return False
     _state.budget -= max(tensor.size, 1)
-    if _state.budget < 0:
+    _state.tensors -= 1
+    if _state.budget < 0 or _state.tensors < 0:
         raise ValueError("the sizes ask for far more parameters than there are")
     return True
 

@@ -5,10 +5,12 @@ checked is in :mod:`lamina.files`, and which classes there are is said by the ca
 """
 
 import dataclasses
+import errno
 import os
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, Union
 
@@ -21,7 +23,7 @@ from lamina import files
 from lamina.files import FormatError
 from lamina.nn import init
 from lamina.nn.module import Module
-from lamina.tensor import Array
+from lamina.tensor import Array, Tensor
 
 SCHEMA_VERSION = 1
 CONFIG = "config.json"
@@ -72,6 +74,7 @@ class Pretrained:
         *,
         tokenizer: HasJson | None = None,
         generation_config: Mapping[str, Any] | None = None,
+        more: "Mapping[str, files.Content] | None" = None,
     ) -> None:
         """Write the model as a folder; see :func:`save_pretrained`."""
         save_pretrained(
@@ -79,6 +82,7 @@ class Pretrained:
             folder,
             tokenizer=tokenizer,
             generation_config=generation_config,
+            more=more,
         )
 
     @classmethod
@@ -94,6 +98,7 @@ def save_pretrained(
     *,
     tokenizer: HasJson | None = None,
     generation_config: Mapping[str, Any] | None = None,
+    more: "Mapping[str, files.Content] | None" = None,
 ) -> None:
     """Write a model as a folder that :func:`from_pretrained` reads.
 
@@ -106,6 +111,8 @@ def save_pretrained(
         folder: made or replaced; files in it that are not of a model stay.
         tokenizer: stored as ``tokenizer.json``.
         generation_config: stored as ``generation_config.json``.
+        more: other files by name, such as the state of a training; see
+            :func:`lamina.files.write_folder`.
 
     Raises:
         TypeError: the model has no such ``config``.
@@ -130,7 +137,7 @@ def save_pretrained(
         content[TOKENIZER] = tokenizer.to_json()
     if generation_config is not None:
         content[GENERATION] = files.json_text(_plain(dict(generation_config)))
-    files.write_folder(folder, content)
+    files.write_folder(folder, {**content, **(more or {})})
 
 
 def from_pretrained(folder: PathLike, classes: Classes) -> Module:
@@ -151,21 +158,24 @@ def from_pretrained(folder: PathLike, classes: Classes) -> Module:
     path = files.find_folder(folder)
     files.check_folder(path)
     model_class, config = _read_config(path / CONFIG, classes)
-    shapes = _read_shapes(path / WEIGHTS)
-    numbers = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    stored = _read_kinds(path / WEIGHTS)
+    numbers = sum(int(np.prod(shape, dtype=object)) for shape, _ in stored.values())
     try:
         # Twice for models that fill a parameter a second time, and some for odd buffers.
-        with init.skipped(4 * numbers + 1_000_000):
+        with init.skipped(4 * numbers + 1_000_000, 4 * len(stored) + 1000):
             model = model_class(config)
     except Exception as error:
         raise FormatError(path / CONFIG, f"arguments make no model: {error}") from None
+    _widen(model, {name for name, (_, kind) in stored.items() if kind == "F64"})
     load_weights(model, path, verify=False)
     return model.eval()
 
 
-def save_weights(model: Module, folder: PathLike) -> None:
-    """Write the state of any module as a folder that :func:`load_weights` reads."""
-    files.write_folder(folder, {WEIGHTS: _weights_writer(model)})
+def save_weights(
+    model: Module, folder: PathLike, *, more: "Mapping[str, files.Content] | None" = None
+) -> None:
+    """Write the state of any module, and ``more`` files, for :func:`load_weights` to read."""
+    files.write_folder(folder, {WEIGHTS: _weights_writer(model), **(more or {})})
 
 
 def load_weights(model: Module, folder: PathLike, *, verify: bool = True) -> None:
@@ -198,6 +208,21 @@ def load_weights(model: Module, folder: PathLike, *, verify: bool = True) -> Non
         raise FormatError(file, error) from None
 
 
+def _widen(model: Module, names: Collection[str]) -> None:
+    """Make room for float64 where it is stored."""
+    for prefix, module in model.named_modules():
+        for key in [*module._parameters, *module._buffers]:
+            held = getattr(module, key)
+            array = held.data if isinstance(held, Tensor) else held
+            name = f"{prefix}.{key}" if prefix else key
+            if name not in names or array.dtype != np.float32:
+                continue
+            if isinstance(held, Tensor):
+                held.data = array.astype(np.float64)
+            else:
+                setattr(module, key, array.astype(np.float64))
+
+
 def _tied(model: Module) -> list[list[str]]:
     """Names of the state that share one array."""
     groups: dict[int, list[str]] = {}
@@ -212,21 +237,37 @@ def _weights_writer(model: Module) -> "files.Content":
     for name, array in model.state_dict().items():
         if id(array) not in seen:
             seen.add(id(array))
-            # The format has no strides.
-            arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+            arrays[name] = array
 
-    def write(path: Path) -> None:
-        safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
-
-    return write
+    return lambda path: write_arrays(path, arrays, {"format": "pt"})
 
 
-def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the system refused.
+    """
+    # The format has no strides.
+    rows = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
+    try:
+        safetensors.numpy.save_file(rows, path, metadata=dict(metadata))
+    except safetensors.SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), os.fspath(path)) from error
+    # Written by way of a temporary file that only its owner may read.
+    path.chmod(path.parent.stat().st_mode & 0o666)
+
+
+def _read_kinds(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shapes and types by name."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     try:
         with safetensors.safe_open(file, framework="np") as stored:
-            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
+            return {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise FormatError(file, f"is not a safetensors file: {error}") from None
 

@@ -1,14 +1,16 @@
 """Optimisers, schedules of the learning rate, clipping of gradients; names are PyTorch's."""
 
-from lamina.optim.adam import Adam, Adamax, AdamW, NAdam
+from lamina.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from lamina.optim.adaptive import Adadelta, Adagrad, RMSprop
 from lamina.optim.clip import (
     clip_grad_norm_,
     clip_grad_value_,
 )
+from lamina.optim.compose import ChainedScheduler, SequentialLR
 from lamina.optim.optimizer import (
     Optimizer,
 )
+from lamina.optim.plateau import ReduceLROnPlateau
 from lamina.optim.schedule import (
     ConstantLR,
     CosineAnnealingLR,
@@ -19,8 +21,7 @@ from lamina.optim.schedule import (
     LRScheduler,
     MultiStepLR,
     OneCycleLR,
-    ReduceLROnPlateau,
-    SequentialLR,
+    PolynomialLR,
     StepLR,
 )
 from lamina.optim.sgd import SGD
@@ -32,6 +33,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -43,6 +45,8 @@ __all__ = [
     "NAdam",
     "OneCycleLR",
     "Optimizer",
+    "PolynomialLR",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
     "SequentialLR",

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from lamina import _kernels
 from lamina.optim.optimizer import Optimizer, Parameters
+from lamina.tensor import Tensor
 
 
 class Adam(Optimizer):
@@ -50,11 +51,11 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
         beta1, beta2 = group["betas"]
         _kernels.optimizer_adam(
-            *self._gather(group, names if group["amsgrad"] else names[:2]),
+            *self._gather(params, names if group["amsgrad"] else names[:2]),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -137,10 +138,10 @@ class Adamax(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         _kernels.optimizer_adamax(
-            *self._gather(group, ("exp_avg", "exp_inf")),
+            *self._gather(params, ("exp_avg", "exp_inf")),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -196,9 +197,9 @@ class NAdam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
-        lists = self._gather(group, ("exp_avg", "exp_avg_sq"))
-        states = [self.state[p] for p in group["params"] if p.grad is not None]
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        lists = self._gather(params, ("exp_avg", "exp_avg_sq"))
+        states = [self.state[p] for p in params]
         products = [state.get("mu_product", 1.0) for state in states]
         beta1, beta2 = group["betas"]
         _kernels.optimizer_nadam(
@@ -214,5 +215,63 @@ class NAdam(Optimizer):
             group["decoupled_weight_decay"],
         )
         for state, product in zip(states, products, strict=True):
-            power = state["step"] * group["momentum_decay"]
+            power = (state["step"] + 1) * group["momentum_decay"]
             state["mu_product"] = product * beta1 * (1 - 0.5 * 0.96**power)
+
+
+class RAdam(Optimizer):
+    """:class:`Adam` that divides by the mean square only once enough of them are known.
+
+    With gradient ``g``, to which ``weight_decay * p`` is added, m and v as in Adam and
+    ``rho = 2 / (1 - b2) - 1``, ``rho_t = rho - 2 t * b2^t / (1 - b2^t)``, at step t::
+
+        p -= lr * m / (1 - b1^t) * r * sqrt(1 - b2^t) / (sqrt(v) + eps)     where rho_t > 5
+        p -= lr * m / (1 - b1^t)                                            else
+        r^2 = (rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t)
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate.
+        betas: b1, b2.
+        eps: keeps the divisor from zero.
+        weight_decay: share of the parameter added to the gradient.
+        decoupled_weight_decay: shrink the parameter itself, as :class:`AdamW` does.
+        maximize: climb in place of descending.
+
+    Reference:
+        Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2020.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        beta1, beta2 = group["betas"]
+        _kernels.optimizer_radam(
+            *self._gather(params, ("exp_avg", "exp_avg_sq")),
+            group["lr"],
+            group["weight_decay"],
+            group["maximize"],
+            beta1,
+            beta2,
+            group["eps"],
+            group["decoupled_weight_decay"],
+        )

@@ -4,6 +4,7 @@ from typing import Any
 
 from lamina import _kernels
 from lamina.optim.optimizer import Optimizer, Parameters
+from lamina.tensor import Tensor
 
 
 class RMSprop(Optimizer):
@@ -51,12 +52,12 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         names = ["square_avg"]
         names += ["grad_avg"] if group["centered"] else []
         names += ["momentum_buffer"] if group["momentum"] != 0 else []
         _kernels.optimizer_rmsprop(
-            *self._gather(group, tuple(names)),
+            *self._gather(params, tuple(names)),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -108,9 +109,9 @@ class Adagrad(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         _kernels.optimizer_adagrad(
-            *self._gather(group, ("sum",), group["initial_accumulator_value"]),
+            *self._gather(params, ("sum",), group["initial_accumulator_value"]),
             group["lr"],
             group["weight_decay"],
             group["maximize"],
@@ -158,9 +159,9 @@ class Adadelta(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         _kernels.optimizer_adadelta(
-            *self._gather(group, ("square_avg", "acc_delta")),
+            *self._gather(params, ("square_avg", "acc_delta")),
             group["lr"],
             group["weight_decay"],
             group["maximize"],

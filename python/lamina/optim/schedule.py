@@ -1,7 +1,8 @@
 """Schedules of the learning rate. Arguments and values are PyTorch's.
 
-Rates follow from the number of steps alone, not from the rate before, so that a run resumed from
-``state_dict`` has the same rates to the last bit.
+As long as nothing else sets the rates, they follow from the number of steps alone, without the
+rounding of step after step. Where another schedule or the user changed a rate, those that PyTorch
+can chain go on from it.
 """
 
 import math
@@ -16,7 +17,8 @@ class LRScheduler:
     """Base of the schedules that know the rate of every step.
 
     A subclass defines ``_rate(base, t)``: the rate of a group with initial rate ``base`` after
-    ``t`` steps.
+    ``t`` steps. Where a group's rate is not that of the step before, as another schedule or the
+    user changed it, ``_next`` says what follows it.
 
     Args:
         optimizer: the one whose groups' ``"lr"`` is set.
@@ -47,14 +49,32 @@ class LRScheduler:
     def _rates(self, t: int) -> list[float]:
         return [self._rate(base, t) for base in self.base_lrs]
 
+    def _next(self, lr: float, base: float, t: int) -> float:
+        """The rate of step ``t`` that follows ``lr``, which is not this schedule's alone."""
+        before = self._rate(1.0, t - 1) if t else 1.0
+        now = self._rate(1.0, t)
+        if now == before:
+            return lr
+        return lr * (now / before) if before else self._rate(base, t)
+
     def step(self) -> None:
         """Move on by one step and set the rates."""
         self._set(self.last_epoch + 1)
 
-    def _set(self, t: int) -> None:
+    def _set(self, t: int, restart: bool = False) -> None:
+        """Set the rates of step ``t``; with ``restart`` whatever they were before."""
+        groups = self.optimizer.param_groups
+        # Groups that were added since start from the rate they came with.
+        for group in groups[len(self.base_lrs) :]:
+            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+        rates = self._rates(t)
+        before = rates
+        if not restart:
+            before = self._rates(t - 1) if t else self.base_lrs
+        for i, group in enumerate(groups):
+            follows = restart or group["lr"] == before[i]
+            group["lr"] = rates[i] if follows else self._next(group["lr"], self.base_lrs[i], t)
         self.last_epoch = t
-        for group, rate in zip(self.optimizer.param_groups, self._rates(t), strict=True):
-            group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
@@ -70,11 +90,19 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
-        _refuse_unknown(self, state_dict)
+        refuse_unknown(self, state_dict)
         self.__dict__.update(state_dict)
 
 
-class LambdaLR(LRScheduler):
+class _Closed(LRScheduler):
+    """Base of schedules that set the rate whatever it was, as PyTorch's do."""
+
+    def _set(self, t: int, restart: bool = True) -> None:
+        del restart
+        super()._set(t, restart=True)
+
+
+class LambdaLR(_Closed):
     """``lr = initial * lr_lambda(t)``.
 
     Args:
@@ -89,16 +117,16 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        groups = len(optimizer.param_groups)
-        self._lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
-        if len(self._lambdas) != groups:
-            raise ValueError(
-                f"LambdaLR: lr_lambda: expected {groups} functions, got {len(self._lambdas)}"
-            )
+        self._lambdas = lr_lambda if callable(lr_lambda) else list(lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def _rates(self, t: int) -> list[float]:
-        return [base * f(t) for base, f in zip(self.base_lrs, self._lambdas, strict=True)]
+        lambdas = self._lambdas
+        if isinstance(lambdas, list):
+            _one_each("LambdaLR", "lr_lambda", "functions", lambdas, self.base_lrs)
+            return [base * f(t) for base, f in zip(self.base_lrs, lambdas, strict=True)]
+        factor = lambdas(t)
+        return [base * factor for base in self.base_lrs]
 
 
 class StepLR(LRScheduler):
@@ -248,8 +276,38 @@ class CosineAnnealingLR(LRScheduler):
     def _rate(self, base: float, t: int) -> float:
         return _cosine(base, self.eta_min, t / self.T_max)
 
+    def _next(self, lr: float, base: float, t: int) -> float:
+        if t == 0:
+            return lr
+        if (t - 1 - self.T_max) % (2 * self.T_max) == 0:
+            return lr + (base - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
+        waves = [1 + math.cos(math.pi * at / self.T_max) for at in (t, t - 1)]
+        return self.eta_min + (lr - self.eta_min) * waves[0] / waves[1]
 
-class CosineAnnealingWarmRestarts(LRScheduler):
+
+class PolynomialLR(LRScheduler):
+    """``lr = initial * (1 - t / total_iters)^power``, 0 from ``total_iters`` on.
+
+    Args:
+        optimizer: whose rate is set.
+        total_iters: steps from the initial rate to 0.
+        power: of the polynomial.
+        last_epoch: steps already taken, -1 for none.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        _positive("PolynomialLR", "total_iters", total_iters)
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base: float, t: int) -> float:
+        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class CosineAnnealingWarmRestarts(_Closed):
     """Cosine annealing that starts again, each period ``T_mult`` times as long as the last.
 
     Args:
@@ -288,7 +346,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return _cosine(base, self.eta_min, t / period)
 
 
-class OneCycleLR(LRScheduler):
+class OneCycleLR(_Closed):
     """One rise of the rate to ``max_lr`` and one fall far below where it started.
 
     Args:
@@ -341,8 +399,7 @@ class OneCycleLR(LRScheduler):
             )
         groups = optimizer.param_groups
         peaks = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
-        if len(peaks) != len(groups):
-            raise ValueError(f"OneCycleLR: max_lr: expected {len(groups)} rates, got {len(peaks)}")
+        _one_each("OneCycleLR", "max_lr", "rates", peaks, groups)
         if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
             raise ValueError("OneCycleLR: cycle_momentum: this optimiser has no momentum")
         self.total_steps = total_steps
@@ -363,12 +420,13 @@ class OneCycleLR(LRScheduler):
                 group["initial_lr"] = peak / div_factor
         super().__init__(optimizer, last_epoch)
 
-    def _set(self, t: int) -> None:
+    def _set(self, t: int, restart: bool = True) -> None:
         if t > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step: expected at most {self.total_steps} steps, got {t}"
             )
-        super()._set(t)
+        _one_each("OneCycleLR", "max_lr", "rates", self.max_lrs, self.optimizer.param_groups)
+        super()._set(t, restart)
         if self.cycle_momentum:
             high, low = self.max_momentum, self.base_momentum
             ends = [high, low, high, high] if self.three_phase else [high, low, high]
@@ -401,156 +459,8 @@ class OneCycleLR(LRScheduler):
         raise AssertionError("the last phase takes every step")
 
 
-class SequentialLR(LRScheduler):
-    """One schedule after the other, each counting its own steps from 0.
-
-    Args:
-        optimizer: the one that all schedules were made for.
-        schedulers: the schedules.
-        milestones: the steps at which the second, third, ... takes over.
-        last_epoch: steps already taken, -1 for none.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        schedulers: Sequence[LRScheduler],
-        milestones: Sequence[int],
-        last_epoch: int = -1,
-    ) -> None:
-        if not schedulers or len(milestones) != len(schedulers) - 1:
-            raise ValueError(
-                f"SequentialLR: milestones: expected {max(len(schedulers) - 1, 0)} for "
-                f"{len(schedulers)} schedulers, got {len(milestones)}"
-            )
-        for scheduler in schedulers:
-            if scheduler.optimizer is not optimizer:
-                raise ValueError("SequentialLR: schedulers: expected all of the same optimizer")
-        self._schedulers = list(schedulers)
-        self.milestones = list(milestones)
-        super().__init__(optimizer, last_epoch)
-
-    def _set(self, t: int) -> None:
-        self.last_epoch = t
-        index = bisect_right(self.milestones, t)
-        self._schedulers[index]._set(t - self.milestones[index - 1] if index else t)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser, with the state of each schedule."""
-        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self._schedulers]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
-        states = state_dict.get("schedulers", [])
-        if len(states) != len(self._schedulers):
-            raise ValueError(
-                f"SequentialLR: load_state_dict: expected {len(self._schedulers)} schedulers, "
-                f"got {len(states)}"
-            )
-        super().load_state_dict(state_dict)
-        self.__dict__.pop("schedulers", None)
-        for scheduler, state in zip(self._schedulers, states, strict=True):
-            scheduler.load_state_dict(state)
-
-
-class ReduceLROnPlateau:
-    """Rates that fall when a measure has stopped to improve.
-
-    Args:
-        optimizer: whose rate is set.
-        mode: ``"min"`` where smaller measures are better, ``"max"`` where larger are.
-        factor: what the rate is multiplied with, below 1.
-        patience: steps without improvement that change nothing.
-        threshold: what counts as improvement.
-        threshold_mode: ``"rel"``: a share of the best measure; ``"abs"``: a difference.
-        cooldown: steps after a change that count for nothing.
-        min_lr: the least rate, or one for each group.
-        eps: smaller changes of a rate are not made.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float | Sequence[float] = 0.0,
-        eps: float = 1e-8,
-    ) -> None:
-        if not 0 <= factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor: expected 0 to below 1, got {factor}")
-        if mode not in ("min", "max"):
-            raise ValueError(f"ReduceLROnPlateau: mode: expected 'min' or 'max', got {mode!r}")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                f"ReduceLROnPlateau: threshold_mode: expected 'rel' or 'abs', "
-                f"got {threshold_mode!r}"
-            )
-        groups = len(optimizer.param_groups)
-        self.min_lrs = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * groups
-        if len(self.min_lrs) != groups:
-            raise ValueError(
-                f"ReduceLROnPlateau: min_lr: expected {groups} rates, got {len(self.min_lrs)}"
-            )
-        self.optimizer = optimizer
-        self.mode = mode
-        self.factor = factor
-        self.patience = patience
-        self.threshold = threshold
-        self.threshold_mode = threshold_mode
-        self.cooldown = cooldown
-        self.eps = eps
-        self.best = math.inf if mode == "min" else -math.inf
-        self.num_bad_epochs = 0
-        self.cooldown_counter = 0
-        self.last_epoch = 0
-
-    def step(self, metrics: float) -> None:
-        """Take in one measure, and lower the rates where it is time."""
-        measure = float(metrics)
-        self.last_epoch += 1
-        if self._is_better(measure):
-            self.best = measure
-            self.num_bad_epochs = 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            for group, low in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                rate = max(group["lr"] * self.factor, low)
-                if group["lr"] - rate > self.eps:
-                    group["lr"] = rate
-            self.cooldown_counter = self.cooldown
-            self.num_bad_epochs = 0
-
-    def _is_better(self, measure: float) -> bool:
-        relative = self.threshold_mode == "rel"
-        if self.mode == "min":
-            best = self.best * (1 - self.threshold) if relative else self.best - self.threshold
-            return measure < best
-        best = self.best * (1 + self.threshold) if relative else self.best + self.threshold
-        return measure > best
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
-        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
-        _refuse_unknown(self, state_dict)
-        self.__dict__.update(state_dict)
-
-
-def _refuse_unknown(schedule: "LRScheduler | ReduceLROnPlateau", state: dict[str, Any]) -> None:
+def refuse_unknown(schedule: Any, state: dict[str, Any]) -> None:
+    """Refuse a state with keys that the schedule has not."""
     unknown = ", ".join(sorted(set(state) - set(schedule.state_dict())))
     if unknown:
         raise ValueError(f"{type(schedule).__name__}: load_state_dict: unknown keys: {unknown}")
@@ -559,6 +469,11 @@ def _refuse_unknown(schedule: "LRScheduler | ReduceLROnPlateau", state: dict[str
 def _cosine(start: float, end: float, share: float) -> float:
     """Half a wave from ``start`` at 0 to ``end`` at 1."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _one_each(name: str, arg: str, kind: str, values: Sequence[Any], groups: Sequence[Any]) -> None:
+    if len(values) != len(groups):
+        raise ValueError(f"{name}: {arg}: expected {len(groups)} {kind}, got {len(values)}")
 
 
 def _positive(name: str, arg: str, value: int) -> None:

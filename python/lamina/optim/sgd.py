@@ -1,12 +1,12 @@
 """Gradient descent. Arguments, defaults, formulas and the names of the state are PyTorch's."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lamina import _kernels
 from lamina.optim.optimizer import Optimizer, Parameters
-from lamina.tensor import Array
+from lamina.tensor import Array, Tensor
 
 
 class SGD(Optimizer):
@@ -29,6 +29,8 @@ class SGD(Optimizer):
     Reference:
         Sutskever et al., On the importance of initialization and momentum, 2013.
     """
+
+    _counts: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -53,27 +55,19 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _step(self, group: dict[str, Any]) -> None:
-        params: list[Array] = []
-        grads: list[Array] = []
+    def _step(self, group: dict[str, Any], params: list[Tensor]) -> None:
         buffers: list[Array] = []
-        steps: list[int] = []
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            params.append(p.data)
-            grads.append(p.grad)
-            steps.append(2)
-            if group["momentum"] != 0:
-                state = self.state.setdefault(p, {})
+        steps = [2] * len(params)
+        if group["momentum"] != 0:
+            for i, p in enumerate(params):
                 # PyTorch keeps no step here, so a missing buffer is what tells the first one.
-                if state.get("momentum_buffer") is None:
-                    state["momentum_buffer"] = np.zeros(p.data.shape, p.data.dtype)
-                    steps[-1] = 1
-                buffers.append(state["momentum_buffer"])
+                buffer = self.state.get(p, {}).get("momentum_buffer")
+                if buffer is None:
+                    buffer, steps[i] = np.zeros(p.data.shape, p.data.dtype), 1
+                buffers.append(buffer)
         _kernels.optimizer_sgd(
-            params,
-            grads,
+            [p.data for p in params],
+            [p.grad for p in params if p.grad is not None],
             buffers,
             steps,
             group["lr"],
@@ -83,3 +77,5 @@ class SGD(Optimizer):
             group["dampening"],
             group["nesterov"],
         )
+        for p, buffer in zip(params, buffers, strict=False):
+            self.state.setdefault(p, {})["momentum_buffer"] = buffer

@@ -8,15 +8,20 @@ from lamina.train.callbacks import (
     TerminateOnNaN,
 )
 from lamina.train.evaluation import evaluate, predict
+from lamina.train.extras import EMA, CSVLogger, LearningRateScheduler, ReduceLROnPlateau
 from lamina.train.history import History
 from lamina.train.loop import Run, fit
 
 __all__ = [
+    "EMA",
+    "CSVLogger",
     "Callback",
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LearningRateScheduler",
     "ModelCheckpoint",
+    "ReduceLROnPlateau",
     "Run",
     "TerminateOnNaN",
     "evaluate",

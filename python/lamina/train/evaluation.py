@@ -9,7 +9,8 @@ import numpy.typing as npt
 from lamina.data import DataLoader, TensorDataset
 from lamina.nn import Module
 from lamina.tape import no_grad
-from lamina.tensor import Array, Tensor
+from lamina.tensor import Tensor
+from lamina.train.batches import as_array, as_batches, count_items, loss_number, split_batch
 
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Any, Any], Any]
@@ -17,7 +18,12 @@ Metrics = Mapping[str, Metric] | Sequence[Metric]
 
 
 def evaluate(
-    model: Module, loader: Iterable[Any], *, loss: Loss | None = None, metrics: Metrics = ()
+    model: Module,
+    loader: Iterable[Any],
+    *,
+    loss: Loss | None = None,
+    metrics: Metrics = (),
+    batch_size: int = 32,
 ) -> dict[str, float]:
     """Mean of the loss and of metrics over the items of all batches.
 
@@ -25,33 +31,42 @@ def evaluate(
 
     Args:
         model: called with the inputs of a batch.
-        loader: batches ``(inputs..., target)``.
+        loader: batches ``(inputs..., target)``, a data set, or a tuple of arrays.
         loss: from output and target to a mean over the batch.
         metrics: the same by name, or functions that have one; they get output and target as arrays.
+        batch_size: items in a batch where ``loader`` is a data set or arrays.
 
     Returns:
         ``loss`` and the metrics by name.
 
     Raises:
-        ValueError: there is no batch.
+        ValueError: there is no batch, or two measures have one name.
     """
-    functions = named(metrics)
+    functions = named(metrics, "loss" if loss is not None else None)
     sums: dict[str, float] = {}
     count = 0
     with no_grad(), evaluation_mode(model):
-        for batch in loader:
+        for batch in as_batches(loader, batch_size):
             inputs, target = split_batch(batch)
             output = model(*inputs)
-            size = len(target)
+            size = count_items(inputs, target)
             if loss is not None:
-                sums["loss"] = sums.get("loss", 0.0) + float(loss(output, target).data) * size
+                value = loss_number(loss(output, target), "evaluate")
+                sums["loss"] = sums.get("loss", 0.0) + value * size
             for name, metric in functions.items():
-                value = metric(_array(output), _array(target))
-                sums[name] = sums.get(name, 0.0) + float(value) * size
+                value = _number(metric(as_arrays(output), as_arrays(target)), name)
+                sums[name] = sums.get(name, 0.0) + value * size
             count += size
     if count == 0:
         raise ValueError("evaluate: loader: gave no batch")
     return {name: value / count for name, value in sums.items()}
+
+
+def _number(value: Any, name: str) -> float:
+    array = as_array(value)
+    if array.size != 1:
+        raise ValueError(f"evaluate: metrics: {name}: expected a number, got shape {array.shape}")
+    return float(array.item())
 
 
 def predict(model: Module, x: npt.ArrayLike | Iterable[Any], *, batch_size: int = 32) -> Any:
@@ -65,13 +80,13 @@ def predict(model: Module, x: npt.ArrayLike | Iterable[Any], *, batch_size: int 
         batch_size: items in a batch where ``x`` is an array.
     """
     if isinstance(x, np.ndarray | list | Tensor):
-        x = DataLoader(TensorDataset(_array(x)), batch_size)
+        x = DataLoader(TensorDataset(as_array(x)), batch_size)
     outputs: list[Any] = []
     with no_grad(), evaluation_mode(model):
         for batch in x:  # type: ignore[union-attr]
             output = model(*batch) if isinstance(batch, tuple | list) else model(batch)
             several = isinstance(output, tuple)
-            outputs.append(tuple(map(_array, output)) if several else _array(output))
+            outputs.append(tuple(map(as_array, output)) if several else as_array(output))
     if not outputs:
         raise ValueError("predict: x: expected at least one item, got none")
     if isinstance(outputs[0], tuple):
@@ -99,20 +114,28 @@ def restore_modes(modes: Iterable[tuple[Module, bool]]) -> None:
         object.__setattr__(module, "training", mode)
 
 
-def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
-    """Inputs and target of a batch."""
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        kind = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
-        raise TypeError(f"loader: expected batches (inputs..., target), got {kind}")
-    return tuple(batch[:-1]), batch[-1]
-
-
-def named(metrics: Metrics) -> dict[str, Metric]:
-    """Metrics by name."""
+def named(metrics: Metrics, taken: str | None = None) -> dict[str, Metric]:
+    """Metrics by name; none may have that of another, or the one that is ``taken``."""
     if isinstance(metrics, Mapping):
-        return dict(metrics)
-    return {getattr(metric, "__name__", type(metric).__name__): metric for metric in metrics}
+        functions = dict(metrics)
+    else:
+        functions = {}
+        for metric in metrics:
+            name = getattr(metric, "__name__", type(metric).__name__)
+            if name in functions:
+                raise ValueError(
+                    f"metrics: two are named {name!r}, expected a mapping that gives each its own"
+                )
+            functions[name] = metric
+    if taken in functions:
+        raise ValueError(f"metrics: {taken!r} is the name of the loss, expected another")
+    return functions
 
 
-def _array(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else np.asarray(value)
+def as_arrays(value: Any) -> Any:
+    """Arrays instead of tensors, in tuples and mappings too."""
+    if isinstance(value, Mapping):
+        return {key: as_arrays(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(as_arrays, value))
+    return as_array(value)

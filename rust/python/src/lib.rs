@@ -66,8 +66,8 @@ mod _kernels {
     #[pymodule_export]
     use crate::optimizer::{
         optimizer_adadelta, optimizer_adagrad, optimizer_adam, optimizer_adamax,
-        optimizer_clip_norm, optimizer_clip_value, optimizer_nadam, optimizer_rmsprop,
-        optimizer_sgd,
+        optimizer_clip_norm, optimizer_clip_value, optimizer_nadam, optimizer_radam,
+        optimizer_rmsprop, optimizer_sgd,
     };
     #[pymodule_export]
     use crate::pooling::{

@@ -238,6 +238,30 @@ pub(crate) fn optimizer_nadam<'py>(
     lists.step(py, method, Common { lr, weight_decay, maximize })
 }
 
+/// RAdam.
+#[pyfunction]
+#[pyo3(signature = (
+    params, grads, states, steps, lr, weight_decay, maximize, beta1, beta2, eps, decoupled, /
+))]
+pub(crate) fn optimizer_radam<'py>(
+    py: Python<'py>,
+    params: &Bound<'py, PyList>,
+    grads: &Bound<'py, PyList>,
+    states: &Bound<'py, PyList>,
+    steps: Vec<u64>,
+    lr: f64,
+    weight_decay: f64,
+    maximize: bool,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    decoupled: bool,
+) -> PyResult<()> {
+    let method = Method::Radam { beta1, beta2, eps, decoupled };
+    let lists = Lists { params, grads, states, steps, products: None };
+    lists.step(py, method, Common { lr, weight_decay, maximize })
+}
+
 /// Scales gradients to a joint norm of at most `max_norm`; returns the norm before.
 #[pyfunction]
 #[pyo3(signature = (grads, max_norm, norm_type, error_if_nonfinite, /))]

@@ -8,7 +8,7 @@ mod clip;
 mod rules;
 
 pub use clip::{clip_norm, clip_value};
-use rules::{Adadelta, Adagrad, Adam, Adamax, Nadam, RmsProp, Rule, Sgd};
+use rules::{Adadelta, Adagrad, Adam, Adamax, Nadam, Radam, RmsProp, Rule, Sgd};
 
 use crate::simd::Vector;
 use crate::threads::Shared;
@@ -108,6 +108,17 @@ pub enum Method {
         /// Shrink the parameter itself in place of adding to the gradient.
         decoupled: bool,
     },
+    /// State: mean and square.
+    Radam {
+        /// Decay of the mean.
+        beta1: f64,
+        /// Decay of the square.
+        beta2: f64,
+        /// Added to the divisor.
+        eps: f64,
+        /// Shrink the parameter itself in place of adding to the gradient.
+        decoupled: bool,
+    },
 }
 
 /// Settings that every method has.
@@ -159,6 +170,9 @@ pub fn step<T: Element>(method: Method, common: &Common, slots: Vec<Slot<'_, T>>
         Method::Nadam { beta1, beta2, eps, momentum_decay, decoupled } => run(slots, |step| {
             Nadam::new(common, (beta1, beta2), eps, momentum_decay, decoupled, step)
         }),
+        Method::Radam { beta1, beta2, eps, decoupled } => {
+            run(slots, |(step, _)| Radam::new(common, (beta1, beta2), eps, decoupled, step))
+        }
     }
 }
 

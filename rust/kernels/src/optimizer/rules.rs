@@ -9,6 +9,9 @@
 //! Adadelta  v = r v + (1 - r) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; u = r u + (1 - r) d^2
 //! Adamax    m as Adam; u = max(b2 u, |g| + eps); p -= lr / (1 - b1^t) m / u
 //! NAdam     Adam whose m^ is mu_t' g + mu_t+1' m, mu_t = b1 (1 - 0.96^(t decay) / 2)
+//! RAdam     m, v as Adam; p -= lr m^ r sqrt(1 - b2^t) / (sqrt(v) + eps) where rho_t > 5, else lr m^;
+//!           rho = 2 / (1 - b2) - 1, rho_t = rho - 2 t b2^t / (1 - b2^t),
+//!           r^2 = (rho_t - 4)(rho_t - 2) rho / ((rho - 4)(rho - 2) rho_t)
 //! ```
 
 use super::{Common, MAX_STATES};
@@ -177,7 +180,8 @@ impl<const CENTERED: usize, const MOMENTUM: bool> Rule for RmsProp<CENTERED, MOM
         let mut v = s[0];
         if CENTERED == 1 {
             s[1] = lerp(s[1], g, 1.0 - self.alpha);
-            v = s[1].neg_mul_add(s[1], v);
+            // Rounding may leave it below zero; the second operand of `max` hands on a NaN.
+            v = V::zero().max(s[1].neg_mul_add(s[1], v));
         }
         let mut d = g.div(v.sqrt().add(V::of(self.eps)));
         if MOMENTUM {
@@ -321,5 +325,49 @@ impl Rule for Nadam {
         let by = s[1].sqrt().mul_add(V::of(self.root), V::of(self.eps));
         let p = g.div(by).neg_mul_add(V::of(self.rates.0), p);
         s[0].div(by).neg_mul_add(V::of(self.rates.1), p)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Radam {
+    gradient: Gradient,
+    rate: f64,
+    betas: (f64, f64),
+    eps: f64,
+    /// Whether enough squares are known for their root to be a divisor.
+    adaptive: bool,
+}
+
+impl Radam {
+    pub(super) fn new(
+        common: &Common,
+        betas: (f64, f64),
+        eps: f64,
+        decoupled: bool,
+        step: u64,
+    ) -> Self {
+        let known = correction(betas.1, step);
+        let rho = 2.0 / (1.0 - betas.1) - 1.0;
+        let rho_t = rho - 2.0 * step as f64 * (1.0 - known) / known;
+        let adaptive = rho_t > 5.0;
+        let mut rate = common.lr / correction(betas.0, step);
+        if adaptive {
+            let square = (rho_t - 4.0) * (rho_t - 2.0) * rho / ((rho - 4.0) * (rho - 2.0) * rho_t);
+            rate *= (square * known).sqrt();
+        }
+        Self { gradient: Gradient::new(common, decoupled), rate, betas, eps, adaptive }
+    }
+}
+
+impl Rule for Radam {
+    const STATES: usize = 2;
+
+    #[inline(always)]
+    fn update<V: Vector>(self, p: V, g: V, s: &mut [V; MAX_STATES]) -> V {
+        let (p, g) = self.gradient.of(p, g);
+        s[0] = lerp(s[0], g, 1.0 - self.betas.0);
+        s[1] = square(s[1], g, self.betas.1);
+        let d = if self.adaptive { s[0].div(s[1].sqrt().add(V::of(self.eps))) } else { s[0] };
+        d.neg_mul_add(V::of(self.rate), p)
     }
 }
