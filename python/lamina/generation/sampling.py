@@ -92,13 +92,15 @@ def greedy(scores: Array) -> Array:
 
 def sample(scores: Array, rng: np.random.Generator) -> Array:
     """One token for each row ``[N]``, drawn from ``softmax(scores)``."""
+    kept = (scores > -np.inf).any(axis=0)
     # Filters leave few tokens, and the others have no part in the sums.
-    columns = np.flatnonzero((scores > -np.inf).any(axis=0))
-    cumulated = _probabilities(scores[:, columns]).cumsum(axis=-1)
+    columns = None if kept.all() else np.flatnonzero(kept)
+    cumulated = _probabilities(scores if columns is None else scores[:, columns]).cumsum(axis=-1)
     total = cumulated[:, -1:]
     # Stays below the total, so that rounding never picks a token of probability zero.
     draw = np.minimum(rng.random((len(scores), 1)) * total, np.nextafter(total, 0))
-    return columns[(cumulated <= draw).sum(axis=-1)].astype(np.int64)
+    chosen = np.asarray((cumulated <= draw).sum(axis=-1), dtype=np.int64)
+    return chosen if columns is None else columns[chosen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +157,11 @@ class Sampler:
             scores = apply_repetition_penalty(scores, ids, self.repetition_penalty)
         if not self.do_sample or self.temperature == 0:
             return greedy(scores)
-        # The best at zero stays finite even where a tiny temperature makes the others infinite.
-        with np.errstate(over="ignore"):
-            relative = scores - scores.max(axis=-1, keepdims=True)
-            scores = apply_temperature(relative, self.temperature)
+        if self.temperature != 1:
+            # The best at zero stays finite even where a tiny temperature makes others infinite.
+            with np.errstate(over="ignore"):
+                relative = scores - scores.max(axis=-1, keepdims=True)
+                scores = apply_temperature(relative, self.temperature)
         if self.top_k is not None:
             scores = apply_top_k(scores, self.top_k)
         if self.top_p is not None:
