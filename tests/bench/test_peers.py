@@ -39,6 +39,7 @@ AS_THEY_ARE = {
     "GRU, with gradients T 128, B 1, 256 -> 256",
     "MLP prediction 784-128-10, batch 1",
     "LeNet-5 prediction 1 x 28 x 28, batch 1",
+    "parallel regions 1,000 without work, hot pool",
     "ops.relu from Python 32 values",
 }
 STEPS = {
@@ -134,7 +135,7 @@ def test_titles_differ(cases):
 @pytest.mark.parametrize("case", PEERS, ids=lambda case: case.title)
 def test_every_row_knows_its_bar_and_its_peers(case):
     assert case.bar or case.most_seconds
-    assert case.peers
+    assert case.peers or not case.bar
     assert {of_peer(peer) for peer in case.peers} <= {"numpy", "torch", "onnxruntime", "lamina"}
     assert case.against is None or case.against in case.peers
 

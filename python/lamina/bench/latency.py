@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import lamina
-from lamina import nn, ops
+from lamina import _kernels, nn, ops
 from lamina.bench import libraries, networks, steps, torch_networks
 from lamina.bench.case import Builder, Case, Work, forward, normal
 from lamina.bench.libraries import load
@@ -145,6 +145,22 @@ def relu(count: int, most_seconds: float) -> Case:
         lamina=by_lamina,
         peers={"numpy": by_numpy, "torch": by_torch},
         most_seconds=most_seconds,
+    )
+
+
+def regions(count: int, most_seconds: float) -> Case:
+    """Parallel regions without work, one after the other: what sharing a kernel out costs.
+
+    Args:
+        count: how many.
+        most_seconds: longest time of one.
+    """
+    return Case(
+        name="parallel regions",
+        size=f"{count:,} without work, hot pool",
+        family="overhead",
+        lamina=lambda: Work(lambda: _kernels.empty_regions(count)),
+        most_seconds=count * most_seconds,
     )
 
 

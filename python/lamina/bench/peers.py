@@ -40,6 +40,7 @@ PEERS: list[Case] = [
     latency.mlp(1.0),
     latency.lenet5(1.0),
     latency.encoder(1.0),
+    latency.regions(1000, 1e-6),
     latency.relu(32, 1.5e-6),
     latency.taken_core(steps.nanogpt(), "2 threads against 1", 1 / 1.3),
 ]

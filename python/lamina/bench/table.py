@@ -109,8 +109,6 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"{len(shared)} of {len(rows)} rows, up to {max(shared):.0%}: measure these again on "
             "a machine at rest"
         )
-    if any(row["family"] == "overhead" for row in rows):
-        lines.append("an empty parallel region cannot be called from Python: it is not measured")
     return lines
 
 

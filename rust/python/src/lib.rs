@@ -86,7 +86,7 @@ mod _kernels {
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,
     };
     #[pymodule_export]
-    use crate::system::{empty, isa, machine_limits, num_threads, set_num_threads};
+    use crate::system::{empty, empty_regions, isa, machine_limits, num_threads, set_num_threads};
     #[pymodule_export]
     use crate::text::Tokenizer;
 

@@ -70,3 +70,14 @@ pub(crate) fn empty<'py>(
 pub(crate) fn machine_limits(py: Python<'_>) -> (f64, f64) {
     py.detach(|| (machine::peak_flops(), machine::read_bandwidth()))
 }
+
+/// Opens `count` parallel regions without work, one after the other.
+#[pyfunction]
+#[pyo3(signature = (count, /))]
+pub(crate) fn empty_regions(py: Python<'_>, count: usize) {
+    py.detach(|| {
+        for _ in 0..count {
+            threads::for_each(threads::num_threads(), usize::MAX, |_| {});
+        }
+    });
+}
