@@ -171,13 +171,12 @@ function!(LogSigmoid, |x| softplus(x.neg()).neg(), |x| x.neg().sigmoid());
 
 function!(
     Gelu,
-    |x| {
-        let x = V::of(-40.0).max(x);
-        x.mul(x.normal().0)
-    },
+    // The tail is what is missing from x above zero, and all there is below.
+    |x| V::of(40.0).min(x.abs()).neg_mul_add(x.normal_tail().0, V::zero().max(x)),
     |x| {
         let x = clamp(x, -40.0, 40.0);
-        let (cdf, density) = x.normal();
+        let (tail, density) = x.normal_tail();
+        let cdf = V::select(x.lt(V::zero()), tail, V::of(1.0).sub(tail));
         x.mul(V::of(INV_SQRT_2_PI)).mul_add(density, cdf)
     }
 );

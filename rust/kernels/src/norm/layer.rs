@@ -13,6 +13,15 @@ use crate::{Element, Error, Result, check_shape, vectorized};
 /// Most tasks whose parts of the parameters' gradients are added up.
 const MAX_PARTS: usize = 64;
 
+/// Rows worked on together: what follows from the sums of one overlaps with the sums of the next.
+const BLOCK: usize = 4;
+
+/// Numbers of the input that stay in the first cache, beside the output, from pass to pass.
+const NEAR: usize = 2048;
+
+/// Longest rows of which the second cache holds a block with its gradients.
+const FAR: usize = 8192;
+
 /// What is subtracted from a row before it is scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Centre {
@@ -43,6 +52,11 @@ fn rows(op: &'static str, shape: &[usize], axes: usize) -> Result<(usize, usize)
     Ok((outer.iter().product(), inner.iter().product()))
 }
 
+/// Rows of a task: small enough for as many tasks as share the work evenly.
+fn rows_of_task(count: usize, width: usize) -> usize {
+    threads::piece_len(count, 2 * width).next_multiple_of(BLOCK)
+}
+
 /// Normalises each row, made of the last `axes` axes of `x`, whose shape `weight` and `bias` have.
 /// Returns the output and the mean and variance of each row.
 pub fn forward<T: Element>(
@@ -69,16 +83,21 @@ pub fn forward<T: Element>(
         let (weight, bias) = (weight.as_deref(), bias.as_deref());
         let out = Shared::new(y.as_slice_mut().expect("a new array"));
         let kept = Shared::new(moments.as_slice_mut().expect("a new array"));
-        let step = threads::piece_len(count, width / 2);
+        let step = rows_of_task(count, width);
+        let block = (NEAR / width).clamp(1, BLOCK);
         threads::for_each(count.div_ceil(step), x.len() / 2, |task| {
-            for row in task * step..((task + 1) * step).min(count) {
-                let range = row * width..(row + 1) * width;
+            let end = ((task + 1) * step).min(count);
+            for first in (task * step..end).step_by(block) {
+                let rows = first..(first + block).min(end);
                 // SAFETY: each row is written by one task, and so are its moments.
-                let (y, kept) =
-                    unsafe { (out.slice(range.clone()), kept.slice(2 * row..2 * row + 2)) };
-                let m = row_moments(&x[range.clone()], centre);
-                scale_row(&x[range], m.mean, m.rstd(eps), weight, bias, y);
-                kept.copy_from_slice(&[m.mean, m.var]);
+                let (y, kept) = unsafe {
+                    (
+                        out.slice(rows.start * width..rows.end * width),
+                        kept.slice(2 * rows.start..2 * rows.end),
+                    )
+                };
+                let x = &x[rows.start * width..rows.end * width];
+                rows_forward(x, centre, weight, bias, eps, y, kept);
             }
         });
     }
@@ -106,7 +125,7 @@ pub fn backward<T: Element>(
         check_shape(OP, "weight", &x.shape()[x.ndim() - axes..], weight.shape())?;
     }
     let mut dx = memory::unfilled_array(x.raw_dim());
-    let step = threads::piece_len(count, width).max(count.div_ceil(MAX_PARTS));
+    let step = rows_of_task(count, width).max(count.div_ceil(MAX_PARTS)).next_multiple_of(BLOCK);
     let tasks = if dx.is_empty() { 0 } else { count.div_ceil(step) };
     let mut parts = Scratch::<T>::new(if needs { 2 * width * tasks } else { 0 });
     {
@@ -117,19 +136,25 @@ pub fn backward<T: Element>(
         let weight = weight.as_deref();
         let out = Shared::new(dx.as_slice_mut().expect("a new array"));
         let shared = Shared::new(&mut parts);
+        let block = if width <= FAR { BLOCK } else { 1 };
         threads::for_each(tasks, x.len(), |task| {
             let part = if needs { 2 * width * task..2 * width * (task + 1) } else { 0..0 };
             // SAFETY: each task has a part of its own.
             let part = unsafe { shared.slice(part) };
             part.fill(T::zero());
             let (dweight, dbias) = part.split_at_mut(part.len() / 2);
-            for row in task * step..((task + 1) * step).min(count) {
-                let range = row * width..(row + 1) * width;
+            let end = ((task + 1) * step).min(count);
+            for first in (task * step..end).step_by(block) {
+                let rows = first..(first + block).min(end);
+                let range = rows.start * width..rows.end * width;
                 // SAFETY: each row is written by one task.
                 let dx = unsafe { out.slice(range.clone()) };
-                let m = Moments { mean: moments[[row, 0]], var: moments[[row, 1]] };
+                let of = |row: usize| Moments { mean: moments[[row, 0]], var: moments[[row, 1]] };
+                let of = rows.map(|row| (of(row).mean, of(row).rstd(eps)));
+                let mut means = [(0.0, 0.0); BLOCK];
+                means.iter_mut().zip(of).for_each(|(to, from)| *to = from);
                 let (dy, x) = (&dy[range.clone()], &x[range]);
-                row_backward(dy, x, m.mean, m.rstd(eps), weight, centre, dx, dweight, dbias);
+                rows_backward(dy, x, &means, weight, centre, dx, dweight, dbias, width);
             }
         });
     }
@@ -158,50 +183,72 @@ pub(super) fn contiguous<T: Element>(array: &Option<ArrayViewD<'_, T>>) -> Optio
     })
 }
 
-fn row_moments<T: Element>(x: &[T], centre: Centre) -> Moments {
-    match centre {
-        Centre::Mean => {
-            let mean = sum(x) / x.len() as f64;
-            Moments::new(mean, deviations(x, mean), x.len())
-        }
-        Centre::Zero => Moments { mean: 0.0, var: deviations(x, 0.0).1 / x.len() as f64 },
+/// Normalises the rows of a block and keeps their moments.
+fn rows_forward<T: Element>(
+    x: &[T],
+    centre: Centre,
+    weight: Option<&[T]>,
+    bias: Option<&[T]>,
+    eps: f64,
+    y: &mut [T],
+    kept: &mut [f64],
+) {
+    let width = x.len() / (kept.len() / 2);
+    for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
+        kept[0] = if centre == Centre::Mean { sum(x) / width as f64 } else { 0.0 };
+    }
+    for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
+        let found = deviations(x, kept[0]);
+        let m = match centre {
+            Centre::Mean => Moments::new(kept[0], found, width),
+            Centre::Zero => Moments { mean: 0.0, var: found.1 / width as f64 },
+        };
+        kept.copy_from_slice(&[m.mean, m.var]);
+    }
+    let ahead = x.len();
+    let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
+    for ((x, y), kept) in rows.zip(kept.chunks_exact(2)) {
+        let m = Moments { mean: kept[0], var: kept[1] };
+        scale_row(x, m.mean, m.rstd(eps), weight, bias, y, ahead);
     }
 }
 
-/// The deviations from the mean times `rstd`.
+/// The deviations of a row from its mean.
 #[derive(Clone, Copy)]
-struct Hat<V> {
+struct Deviation<V> {
     high: V,
     low: V,
-    rstd: V,
 }
 
-impl<V: Vector> Hat<V> {
+impl<V: Vector> Deviation<V> {
     #[inline(always)]
-    fn new(mean: f64, rstd: f64) -> Self {
+    fn new(mean: f64) -> Self {
         let (high, low) = split::<V::Elem>(mean);
-        Self { high: V::splat(high), low: V::splat(low), rstd: V::of(rstd) }
+        Self { high: V::splat(high), low: V::splat(low) }
     }
 
     #[inline(always)]
     fn at(self, x: &[V::Elem]) -> V {
-        V::read(x).sub(self.high).sub(self.low).mul(self.rstd)
+        V::read(x).sub(self.high).sub(self.low)
     }
 }
 
 #[inline(always)]
 fn scale<V: Vector>(
     x: &[V::Elem],
-    hat: Hat<V>,
+    (mean, rstd): (f64, f64),
     weight: Option<&[V::Elem]>,
     bias: Option<&[V::Elem]>,
     y: &mut [V::Elem],
+    ahead: usize,
 ) {
+    let (deviation, rstd) = (Deviation::<V>::new(mean), V::of(rstd));
     let mut at = 0;
     while at < x.len() {
         let end = (at + V::LANES).min(x.len());
-        V::prefetch_ahead(&y[at..end]);
-        let v = hat.at(&x[at..end]);
+        V::prefetch_far(x[at..end].as_ptr().wrapping_add(ahead));
+        V::prefetch_far(y[at..end].as_ptr().wrapping_add(ahead));
+        let v = deviation.at(&x[at..end]).mul(rstd);
         let v = match (weight, bias) {
             (Some(weight), Some(bias)) => {
                 v.mul_add(V::read(&weight[at..end]), V::read(&bias[at..end]))
@@ -218,68 +265,96 @@ fn scale<V: Vector>(
 vectorized! {
     fn scale_row<S, T: Element>(
         x: &[T], mean: f64, rstd: f64, weight: Option<&[T]>, bias: Option<&[T]>, y: &mut [T],
+        ahead: usize,
     ) {
-        let hat = Hat::<T::V<S>>::new(mean, rstd);
+        let m = (mean, rstd);
         match (weight, bias) {
-            (Some(weight), Some(bias)) => scale(x, hat, Some(weight), Some(bias), y),
-            (Some(weight), None) => scale(x, hat, Some(weight), None, y),
-            (None, bias) => scale(x, hat, None, bias, y),
+            (Some(weight), Some(bias)) => scale::<T::V<S>>(x, m, Some(weight), Some(bias), y, ahead),
+            (Some(weight), None) => scale::<T::V<S>>(x, m, Some(weight), None, y, ahead),
+            (None, bias) => scale::<T::V<S>>(x, m, None, bias, y, ahead),
+        }
+    }
+}
+
+vectorized! {
+    /// Writes `dx` of the rows of a block, whose mean and `rstd` are given, and adds to `dweight` and
+    /// `dbias`, which may be empty.
+    fn rows_backward<S, T: Element>(
+        dy: &[T], x: &[T], means: &[(f64, f64); BLOCK], weight: Option<&[T]>, centre: Centre,
+        dx: &mut [T], dweight: &mut [T], dbias: &mut [T], width: usize,
+    ) {
+        if x.len() == BLOCK * width {
+            block_backward::<T::V<S>, BLOCK>(dy, x, means, weight, centre, dx, dweight, dbias);
+            return;
+        }
+        let rows = dy.chunks_exact(width).zip(x.chunks_exact(width));
+        for (((dy, x), dx), m) in rows.zip(dx.chunks_exact_mut(width)).zip(means) {
+            block_backward::<T::V<S>, 1>(dy, x, &[*m], weight, centre, dx, dweight, dbias);
         }
     }
 }
 
 /// `dy * weight`.
 #[inline(always)]
-fn weighted<V: Vector>(dy: &[V::Elem], weight: Option<&[V::Elem]>, at: usize, end: usize) -> V {
-    let dy = V::read(&dy[at..end]);
-    match weight {
-        Some(weight) => dy.mul(V::read(&weight[at..end])),
-        None => dy,
-    }
+fn weighted<V: Vector>(dy: V, weight: Option<&[V::Elem]>, at: usize, end: usize) -> V {
+    weight.map_or(dy, |weight| dy.mul(V::read(&weight[at..end])))
 }
 
-vectorized! {
-    /// Writes `dx` of one row and adds to `dweight` and `dbias`, which may be empty.
-    fn row_backward<S, T: Element>(
-        dy: &[T], x: &[T], mean: f64, rstd: f64, weight: Option<&[T]>, centre: Centre,
-        dx: &mut [T], dweight: &mut [T], dbias: &mut [T],
-    ) {
-        let hat = Hat::<T::V<S>>::new(mean, rstd);
-        let width = x.len();
-        let lanes = T::V::<S>::LANES;
-        let (mut sums, mut dots) = ([T::V::<S>::zero(); 2], [T::V::<S>::zero(); 2]);
-        let mut side = 0;
-        let mut at = 0;
-        while at < width {
-            let end = (at + lanes).min(width);
-            T::V::<S>::prefetch_ahead(&x[at..end]);
-            T::V::<S>::prefetch_ahead(&dy[at..end]);
-            T::V::<S>::prefetch_ahead(&dx[at..end]);
-            let g = weighted::<T::V<S>>(dy, weight, at, end);
-            sums[side] = sums[side].add(g);
-            dots[side] = g.mul_add(hat.at(&x[at..end]), dots[side]);
-            side ^= 1;
-            at = end;
+#[inline(always)]
+fn block_backward<V: Vector, const N: usize>(
+    dy: &[V::Elem],
+    x: &[V::Elem],
+    means: &[(f64, f64); N],
+    weight: Option<&[V::Elem]>,
+    centre: Centre,
+    dx: &mut [V::Elem],
+    dweight: &mut [V::Elem],
+    dbias: &mut [V::Elem],
+) {
+    let width = x.len() / N;
+    let deviations: [_; N] = std::array::from_fn(|i| Deviation::<V>::new(means[i].0));
+    let (mut sums, mut dots) = ([V::zero(); N], [V::zero(); N]);
+    for at in (0..width).step_by(V::LANES) {
+        let end = (at + V::LANES).min(width);
+        for i in 0..N {
+            let row = i * width + at..i * width + end;
+            // The next block.
+            V::prefetch_far(x[row.clone()].as_ptr().wrapping_add(x.len()));
+            V::prefetch_far(dy[row.clone()].as_ptr().wrapping_add(x.len()));
+            V::prefetch_far(dx[row.clone()].as_ptr().wrapping_add(x.len()));
+            let g = weighted(V::read(&dy[row.clone()]), weight, at, end);
+            sums[i] = sums[i].add(g);
+            dots[i] = g.mul_add(deviations[i].at(&x[row]), dots[i]);
         }
-        let n = T::of(width as f64);
-        let dot = T::V::<S>::splat(dots[0].add(dots[1]).sum() / n);
-        let mean = match centre {
-            Centre::Mean => T::V::<S>::splat(sums[0].add(sums[1]).sum() / n),
-            Centre::Zero => T::V::<S>::zero(),
-        };
-        let needs = !dweight.is_empty();
-        at = 0;
-        while at < width {
-            let end = (at + lanes).min(width);
-            let h = hat.at(&x[at..end]);
-            let g = weighted::<T::V<S>>(dy, weight, at, end);
-            h.neg_mul_add(dot, g.sub(mean)).mul(hat.rstd).write(&mut dx[at..end]);
-            if needs {
-                let dy = T::V::<S>::read(&dy[at..end]);
-                dy.mul_add(h, T::V::<S>::read(&dweight[at..end])).write(&mut dweight[at..end]);
-                dy.add(T::V::<S>::read(&dbias[at..end])).write(&mut dbias[at..end]);
-            }
-            at = end;
+    }
+    // dx = g * rstd - deviation * slope - shift
+    let n = width as f64;
+    let rstd: [_; N] = std::array::from_fn(|i| V::of(means[i].1));
+    let slope: [_; N] =
+        std::array::from_fn(|i| V::of(dots[i].sum().f64() * means[i].1.powi(3) / n));
+    let shift: [_; N] = std::array::from_fn(|i| match centre {
+        Centre::Mean => V::of(-sums[i].sum().f64() * means[i].1 / n),
+        Centre::Zero => V::zero(),
+    });
+    let needs = !dweight.is_empty();
+    for at in (0..width).step_by(V::LANES) {
+        let end = (at + V::LANES).min(width);
+        let (mut dw, mut db) = (V::zero(), V::zero());
+        if needs {
+            (dw, db) = (V::read(&dweight[at..end]), V::read(&dbias[at..end]));
+        }
+        for i in 0..N {
+            let row = i * width + at..i * width + end;
+            let d = deviations[i].at(&x[row.clone()]);
+            let dy = V::read(&dy[row.clone()]);
+            let g = weighted(dy, weight, at, end).mul_add(rstd[i], shift[i]);
+            d.neg_mul_add(slope[i], g).write(&mut dx[row]);
+            dw = dy.mul_add(d.mul(rstd[i]), dw);
+            db = db.add(dy);
+        }
+        if needs {
+            dw.write(&mut dweight[at..end]);
+            db.write(&mut dbias[at..end]);
         }
     }
 }
@@ -313,6 +388,51 @@ mod tests {
         assert_eq!(one.dx, three.dx);
         assert_eq!(one.dweight, three.dweight);
         assert_eq!(one.dbias, three.dbias);
+    }
+
+    #[test]
+    fn blocks_of_rows_and_what_is_left_of_them_follow_the_formula() {
+        let shapes = [(1, 1), (3, 5), (4, 16), (9, 17), (70, 129), (5, FAR + 3), (6, NEAR - 1)];
+        for (count, width) in shapes {
+            let wave = |by: f64| {
+                Array2::from_shape_fn((count, width), |(i, j)| ((i * width + j) as f64 * by).sin())
+            };
+            let (x, dy) = (wave(0.37), wave(0.11));
+            let weight = Array1::from_shape_fn(width, |j| 1.0 + 0.5 * (j as f64).cos());
+            let (xd, dyd) = (x.clone().into_dyn(), dy.clone().into_dyn());
+            let w = weight.clone().into_dyn();
+            for centre in [Centre::Mean, Centre::Zero] {
+                let (y, m) =
+                    forward(xd.view(), 1, Some(w.view()), Some(w.view()), centre, 1e-5).unwrap();
+                let weight_given = Some(w.view());
+                let grads =
+                    backward(dyd.view(), xd.view(), m.view(), 1, weight_given, centre, 1e-5, true)
+                        .unwrap();
+                let (mut dweight, mut dbias) = (Array1::zeros(width), Array1::<f64>::zeros(width));
+                for row in 0..count {
+                    let (x, dy, n) = (x.row(row), dy.row(row), width as f64);
+                    let centred = centre == Centre::Mean;
+                    let mean = if centred { x.sum() / n } else { 0.0 };
+                    let rstd = (x.mapv(|x| (x - mean).powi(2)).sum() / n + 1e-5).sqrt().recip();
+                    let hat = x.mapv(|x| (x - mean) * rstd);
+                    let g = &dy * &weight;
+                    let shift = if centred { g.sum() / n } else { 0.0 };
+                    let dx = (&g - shift - &hat * ((&g * &hat).sum() / n)) * rstd;
+                    for j in 0..width {
+                        let expected = hat[j] * weight[j] + weight[j];
+                        assert!((y[[row, j]] - expected).abs() < 1e-10);
+                        assert!((grads.dx[[row, j]] - dx[j]).abs() < 1e-9 * rstd);
+                    }
+                    dweight += &(&dy * &hat);
+                    dbias += &dy;
+                }
+                let close = |a: &ArrayD<f64>, b: Array1<f64>| {
+                    a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9 * (1.0 + b.abs()))
+                };
+                assert!(close(&grads.dweight.unwrap(), dweight), "{count} {width}");
+                assert!(close(&grads.dbias.unwrap(), dbias), "{count} {width}");
+            }
+        }
     }
 
     #[test]

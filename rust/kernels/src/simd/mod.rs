@@ -164,8 +164,8 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
-    /// Distribution function of the standard normal, and `e^(-x^2 / 2)`.
-    fn normal(self) -> (Self, Self);
+    /// Probability of a standard normal number above `|x|`, and `e^(-x^2 / 2)`.
+    fn normal_tail(self) -> (Self, Self);
 
     /// Asks for the cache line of an address, which need not be valid.
     #[inline(always)]

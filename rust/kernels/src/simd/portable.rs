@@ -58,7 +58,7 @@ fn mul_add<T: Element>(a: T, b: T, c: T) -> T {
 }
 
 macro_rules! lanes {
-    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $erf:expr, $normal:expr) => {
+    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $erf:expr, $tail:expr) => {
         impl<const N: usize> Vector for Lanes<$t, N> {
             type Elem = $t;
             type Mask = [bool; N];
@@ -214,14 +214,14 @@ macro_rules! lanes {
                 $erf(self)
             }
             #[inline(always)]
-            fn normal(self) -> (Self, Self) {
-                $normal(self)
+            fn normal_tail(self) -> (Self, Self) {
+                $tail(self)
             }
         }
     };
 }
 
-lanes!(f32, u32, 23, 127, math::exp, math::ln, math::tanh, math::erf, math::normal);
+lanes!(f32, u32, 23, 127, math::exp, math::ln, math::tanh, math::erf, math::normal_tail);
 lanes!(
     f64,
     u64,
@@ -232,7 +232,7 @@ lanes!(
     |x: Self| x.map(f64::tanh),
     |x: Self| x.map(libm::erf),
     |x: Self| {
-        let cdf = x.map(|x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2));
-        (cdf, x.map(|x| (-0.5 * x * x).exp()))
+        let tail = x.map(|x| 0.5 * libm::erfc(x.abs() * std::f64::consts::FRAC_1_SQRT_2));
+        (tail, x.map(|x| (-0.5 * x * x).exp()))
     }
 );
