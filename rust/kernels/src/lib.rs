@@ -21,6 +21,7 @@ pub mod memory;
 pub mod ngram;
 pub mod norm;
 pub mod optimizer;
+mod planes;
 pub mod pooling;
 pub mod recurrent;
 pub mod simd;

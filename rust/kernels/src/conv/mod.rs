@@ -5,9 +5,10 @@
 //! transposed: y is the dx above for dy = x, so its backward is the forward of the other
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
-//! as Winograd's F(4x4, 3x3) in `f32` where channels are many; everything else as blocks of columns
-//! ([`im2col`]) times the weight.
+//! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
+//! one by one ([`depthwise`]); everything else as blocks of columns ([`im2col`]) times the weight.
 
+mod depthwise;
 mod im2col;
 mod product;
 mod transform;
@@ -369,6 +370,10 @@ fn run_forward<T: Element>(
         winograd::forward(shape, x, weight, bias, y);
         return Ok(());
     }
+    if depthwise::suits(shape) {
+        depthwise::forward(shape, x, weight, bias, y);
+        return Ok(());
+    }
     im2col::forward(shape, x, weight, bias, y)
 }
 
@@ -381,6 +386,10 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         winograd::data_gradient(shape, dy, weight, dx);
         return Ok(());
     }
+    if depthwise::suits(shape) {
+        depthwise::data_gradient(shape, dy, weight, dx);
+        return Ok(());
+    }
     im2col::data_gradient(shape, dy, weight, dx)
 }
 
@@ -391,6 +400,10 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
     }
     if winograd::suits::<T>(shape) {
         winograd::weight_gradient(shape, dy, x, dweight);
+        return Ok(());
+    }
+    if depthwise::suits(shape) {
+        depthwise::weight_gradient(shape, dy, x, dweight);
         return Ok(());
     }
     im2col::weight_gradient(shape, dy, x, dweight)

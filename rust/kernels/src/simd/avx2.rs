@@ -203,5 +203,30 @@ impl Vector for F32x8 {
             }
         }
     }
+    #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            // The shuffles pair halves of both; the second and third quarters change places.
+            let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(self.0, next.0));
+            let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xDD>(self.0, next.0));
+            (
+                Self(_mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(even))),
+                Self(_mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(odd))),
+            )
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            let low = _mm256_unpacklo_ps(self.0, other.0);
+            let high = _mm256_unpackhi_ps(self.0, other.0);
+            (
+                Self(_mm256_permute2f128_ps::<0x20>(low, high)),
+                Self(_mm256_permute2f128_ps::<0x31>(low, high)),
+            )
+        }
+    }
     math::functions!();
 }

@@ -156,6 +156,34 @@ pub trait Vector: Copy {
         }
     }
 
+    /// Lanes of even and of odd index of `self` followed by `next`.
+    #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        let mut both = [Self::Elem::default(); 2 * MAX_LANES];
+        self.write(&mut both);
+        next.write(&mut both[Self::LANES..]);
+        let mut parts = [[Self::Elem::default(); MAX_LANES]; 2];
+        for i in 0..Self::LANES {
+            parts[0][i] = both[2 * i];
+            parts[1][i] = both[2 * i + 1];
+        }
+        (Self::read(&parts[0]), Self::read(&parts[1]))
+    }
+
+    /// Lanes of `self` and `other` in turn: what [`Vector::deinterleave`] takes apart.
+    #[inline(always)]
+    fn interleave(self, other: Self) -> (Self, Self) {
+        let mut parts = [[Self::Elem::default(); MAX_LANES]; 2];
+        self.write(&mut parts[0]);
+        other.write(&mut parts[1]);
+        let mut both = [Self::Elem::default(); 2 * MAX_LANES];
+        for i in 0..Self::LANES {
+            both[2 * i] = parts[0][i];
+            both[2 * i + 1] = parts[1][i];
+        }
+        (Self::read(&both), Self::read(&both[Self::LANES..]))
+    }
+
     /// `e^x`; 0 below the smallest normal result, infinity above the range, NaN for NaN.
     fn exp(self) -> Self;
     /// Natural logarithm; `-inf` at 0, NaN below.

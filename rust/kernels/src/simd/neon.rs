@@ -203,5 +203,25 @@ impl Vector for F32x8 {
             block[i + 4] = Self(columns[1][i], columns[3][i]);
         }
     }
+    #[inline(always)]
+    fn deinterleave(self, next: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            (
+                Self(vuzp1q_f32(self.0, self.1), vuzp1q_f32(next.0, next.1)),
+                Self(vuzp2q_f32(self.0, self.1), vuzp2q_f32(next.0, next.1)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn interleave(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            (
+                Self(vzip1q_f32(self.0, other.0), vzip2q_f32(self.0, other.0)),
+                Self(vzip1q_f32(self.1, other.1), vzip2q_f32(self.1, other.1)),
+            )
+        }
+    }
     math::functions!();
 }

@@ -1,0 +1,329 @@
+//! Windows that move over a plane, and rows of the plane as such windows want them.
+//!
+//! At output `j` and tap `k` a window sees column `s j + d k` of the padded plane. Rows are copied
+//! with their padding, columns apart by their remainder of `s`, so each tap reads one stretch of
+//! consecutive numbers and the edges need no test.
+
+use std::ops::Range;
+
+use crate::simd::{MAX_LANES, Vector};
+use crate::{Element, threads, vectorized};
+
+/// Numbers of a band of a plane, whose rows with padding stay in the first cache.
+const BAND: usize = 1 << 12;
+
+/// How much longer than the plane a window may be before copies of its rows are mostly padding.
+const FAR: usize = 64;
+
+/// How windows move over a plane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moves {
+    pub image: [usize; 2],
+    pub out: [usize; 2],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Padding before the plane; less than zero where its first numbers are left out.
+    pub pad: [isize; 2],
+}
+
+impl Moves {
+    /// Steps from the first tap to the last.
+    pub fn reach(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilation[axis]
+    }
+
+    /// Whether padding, steps and taps are not out of all proportion to the plane, so that padded
+    /// copies of its rows are.
+    pub fn are_ordinary(&self) -> bool {
+        (0..2).all(|axis| {
+            let near = self.image[axis] + FAR;
+            self.reach(axis) <= near
+                && self.pad[axis].unsigned_abs() <= near
+                && self.stride[axis] <= 8
+        })
+    }
+
+    /// Whether outputs of a row see one row further than those before.
+    pub fn row_by_row(&self) -> bool {
+        self.stride[0] == 1 && self.dilation[0] == 1
+    }
+
+    /// Columns of one remainder, with room for whole vectors from any tap on.
+    pub fn phase_len(&self) -> usize {
+        self.out[1].next_multiple_of(MAX_LANES) + self.reach(1) / self.stride[1]
+    }
+
+    /// Numbers of a copied row.
+    pub fn row_len(&self) -> usize {
+        self.stride[1] * self.phase_len()
+    }
+
+    /// Where in a copied row tap `kx` reads for the first output.
+    #[inline(always)]
+    pub fn tap(&self, kx: usize) -> usize {
+        let (at, stride) = (kx * self.dilation[1], self.stride[1]);
+        at % stride * self.phase_len() + at / stride
+    }
+
+    /// Rows of the padded plane that the outputs in rows `out` see.
+    pub fn rows(&self, out: &Range<usize>) -> Range<usize> {
+        let last = (out.end - 1) * self.stride[0] + self.reach(0);
+        out.start * self.stride[0]..last + 1
+    }
+}
+
+/// Work on planes cut into bands of rows, which follow from the shape alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bands {
+    planes: usize,
+    /// Bands of each plane.
+    pub count: usize,
+    /// Simple operations of a band.
+    cost: usize,
+}
+
+impl Bands {
+    /// For `planes` of `moves` with `work` simple operations for each beside the copying.
+    pub fn new(moves: &Moves, planes: usize, work: usize) -> Self {
+        let rows = moves.image[0].max(moves.out[0]);
+        let fewest = moves.image[0].min(moves.out[0]);
+        let count = (rows * moves.row_len()).div_ceil(BAND).clamp(1, fewest);
+        Self { planes, count, cost: work / count + 100 }
+    }
+
+    /// Which of the `rows` of a plane the band `index` has.
+    pub fn rows(&self, rows: usize, index: usize) -> Range<usize> {
+        index * rows / self.count..(index + 1) * rows / self.count
+    }
+
+    /// Most of the `rows` of a plane that any band has.
+    pub fn most(&self, rows: usize) -> usize {
+        rows.div_ceil(self.count)
+    }
+
+    /// Numbers of the copied rows that any band sees.
+    pub fn seen_len(&self, moves: &Moves) -> usize {
+        moves.rows(&(0..self.most(moves.out[0]))).len() * moves.row_len()
+    }
+
+    /// Runs `run` for pieces of all bands, numbered plane by plane.
+    pub fn for_each(&self, run: impl Fn(Range<usize>) + Sync) {
+        let bands = self.planes * self.count;
+        let piece = threads::piece_len(bands, self.cost);
+        threads::for_each(bands.div_ceil(piece), bands * self.cost, |task| {
+            run(task * piece..((task + 1) * piece).min(bands));
+        });
+    }
+}
+
+/// How the gradient of what windows saw is gathered for rows of the plane: each stretch of columns
+/// of one remainder is a sum over stretches of rows of `dy`.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    /// How rows of `dy` are copied: behind as many zeros as taps reach back.
+    pub moves: Moves,
+    /// Those rows, some of them past the last.
+    pub rows: Range<usize>,
+    /// Numbers of a row of the plane with its columns apart by their remainder.
+    pub apart_len: usize,
+    /// Where a sum is written, and its terms.
+    sums: Vec<(Range<usize>, Range<usize>)>,
+    /// A tap of the window, and where its stretch begins in the copied rows.
+    terms: Vec<(usize, usize)>,
+}
+
+impl Gather {
+    /// For `rows` of a plane of which windows saw what `moves` says.
+    pub fn new(moves: &Moves, rows: Range<usize>) -> Self {
+        let ([_, width], [down, across]) = (moves.image, moves.stride);
+        let pad = moves.pad.map(|pad| pad.max(0).unsigned_abs());
+        let back = moves.reach(1) / across;
+        let first = (rows.start + pad[0]).saturating_sub(moves.reach(0)) / down;
+        let len = width.div_ceil(across).next_multiple_of(MAX_LANES);
+        let copied = Moves {
+            image: moves.out,
+            // Whole vectors are read from any column on.
+            out: [moves.out[0], (pad[1] + width).div_ceil(across) + MAX_LANES],
+            kernel: [1, back + 1],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [0, back as isize],
+        };
+        let mut gather = Self {
+            moves: copied,
+            rows: first..(rows.end - 1 + pad[0]) / down + 1,
+            apart_len: across * len,
+            sums: Vec::new(),
+            terms: Vec::new(),
+        };
+        for (i, row) in rows.enumerate() {
+            for q in 0..across.min(width) {
+                let start = gather.terms.len();
+                gather.add_terms(moves, row + pad[0], pad[1] + q, first);
+                let to = i * gather.apart_len + q * len;
+                let to = to..to + (width - q).div_ceil(across);
+                gather.sums.push((to, start..gather.terms.len()));
+            }
+        }
+        gather
+    }
+
+    /// Terms of the sum that begins at place `y`, `x` of the padded plane.
+    fn add_terms(&mut self, moves: &Moves, y: usize, x: usize, first: usize) {
+        let ([down, across], back) = (moves.stride, self.moves.kernel[1] - 1);
+        for ky in 0..moves.kernel[0] {
+            let Some(from) = y.checked_sub(ky * moves.dilation[0]) else { break };
+            if !from.is_multiple_of(down) || from / down >= moves.out[0] {
+                continue;
+            }
+            let line = (from / down - first) * self.moves.row_len() + x / across + back;
+            for kx in 0..moves.kernel[1] {
+                let shift = kx * moves.dilation[1];
+                if shift % across == x % across {
+                    self.terms.push((ky * moves.kernel[1] + kx, line - shift / across));
+                }
+            }
+        }
+    }
+
+    /// Numbers of the copied rows.
+    pub fn seen_len(&self) -> usize {
+        self.rows.len() * self.moves.row_len()
+    }
+
+    /// Where each sum is written, and its terms.
+    pub fn sums(&self) -> impl Iterator<Item = (Range<usize>, &[(usize, usize)])> {
+        self.sums.iter().map(|(to, terms)| (to.clone(), &self.terms[terms.clone()]))
+    }
+}
+
+/// The numbers of `rows` of the plane `index`.
+pub(crate) fn part(index: usize, plane: [usize; 2], rows: &Range<usize>) -> Range<usize> {
+    let first = index * plane[0];
+    (first + rows.start) * plane[1]..(first + rows.end) * plane[1]
+}
+
+/// Copies `rows` of the padded plane to `to`; those outside the plane are all `padding`, which `to`
+/// already holds on either side of the others.
+#[inline(always)]
+pub(crate) fn copy_rows<V: Vector>(
+    moves: &Moves,
+    plane: &[V::Elem],
+    rows: Range<usize>,
+    padding: V::Elem,
+    to: &mut [V::Elem],
+) {
+    let (width, stride) = (moves.image[1], moves.stride[1]);
+    let skipped = (moves.pad[1].min(0).unsigned_abs()).min(width);
+    let pad = moves.pad[1].max(0).unsigned_abs();
+    for (row, to) in rows.zip(to.chunks_exact_mut(moves.row_len())) {
+        let y = (row as isize - moves.pad[0]) as usize;
+        if y >= moves.image[0] {
+            to.fill(padding);
+            continue;
+        }
+        let line = &plane[y * width + skipped..(y + 1) * width];
+        if stride == 1 {
+            let to = stretch(to, pad);
+            let count = line.len().min(to.len());
+            copy::<V>(&line[..count], &mut to[..count]);
+        } else {
+            split_row::<V>(line, pad, stride, to);
+        }
+    }
+}
+
+#[inline(always)]
+fn copy<V: Vector>(from: &[V::Elem], to: &mut [V::Elem]) {
+    let Some(last) = from.len().checked_sub(V::LANES) else {
+        return V::read(from).write(to);
+    };
+    for at in (0..from.len()).step_by(V::LANES) {
+        // A last full vector over the one before is cheaper than part of one.
+        let at = at.min(last);
+        V::read(&from[at..]).write(&mut to[at..]);
+    }
+}
+
+/// Copies a line behind `pad` columns, each column to the stretch of its remainder.
+#[inline(always)]
+fn split_row<V: Vector>(line: &[V::Elem], pad: usize, stride: usize, to: &mut [V::Elem]) {
+    let phase_len = to.len() / stride;
+    if stride == 2 {
+        let (first, second) = to.split_at_mut(phase_len);
+        let (even, odd) = if pad.is_multiple_of(2) { (first, second) } else { (second, first) };
+        let skip = |to| stretch(to, pad / 2);
+        let odd = stretch(odd, pad.div_ceil(2));
+        return split::<V>(line, skip(even), odd);
+    }
+    for (first, at) in (pad..).take(stride.min(line.len())).enumerate() {
+        let to = stretch(&mut to[at % stride * phase_len..][..phase_len], at / stride);
+        to.iter_mut().zip(line[first..].iter().step_by(stride)).for_each(|(to, &x)| *to = x);
+    }
+}
+
+/// What follows the first `skip` numbers, if there are so many.
+#[inline(always)]
+fn stretch<T>(from: &mut [T], skip: usize) -> &mut [T] {
+    let skip = skip.min(from.len());
+    &mut from[skip..]
+}
+
+/// Numbers of even and of odd index of `line`, as many as there is room for.
+#[inline(always)]
+fn split<V: Vector>(line: &[V::Elem], even: &mut [V::Elem], odd: &mut [V::Elem]) {
+    let evens = line.len().div_ceil(2).min(even.len());
+    let odds = (line.len() / 2).min(odd.len());
+    let (even, odd) = (&mut even[..evens], &mut odd[..odds]);
+    for at in (0..evens.max(odds)).step_by(V::LANES) {
+        let line = &line[2 * at..];
+        let next = V::read(&line[V::LANES.min(line.len())..]);
+        let (evens, odds) = V::read(line).deinterleave(next);
+        if at < even.len() {
+            evens.write(&mut even[at..]);
+        }
+        if at < odd.len() {
+            odds.write(&mut odd[at..]);
+        }
+    }
+}
+
+vectorized! {
+    /// Writes the rows `to` of `width` columns, which `apart` holds `len` numbers a row, apart by
+    /// their remainder of `stride`.
+    pub(crate) fn join_rows<S, T: Element>(
+        apart: &[T],
+        len: usize,
+        width: usize,
+        stride: usize,
+        to: &mut [T],
+    ) {
+        for (apart, to) in apart.chunks_exact(len).zip(to.chunks_exact_mut(width)) {
+            join::<T::V<S>>(apart, len / stride, stride, to);
+        }
+    }
+}
+
+/// Writes `line`, whose columns of remainder `q` of `stride` lie at `q * len` of `from`.
+#[inline(always)]
+fn join<V: Vector>(from: &[V::Elem], len: usize, stride: usize, line: &mut [V::Elem]) {
+    if stride == 1 {
+        return copy::<V>(&from[..line.len()], line);
+    }
+    if stride == 2 {
+        let (even, odd) = from.split_at(len);
+        for (i, to) in line.chunks_mut(2 * V::LANES).enumerate() {
+            let (first, second) =
+                V::read(&even[i * V::LANES..]).interleave(V::read(&odd[i * V::LANES..]));
+            first.write(to);
+            if to.len() > V::LANES {
+                second.write(&mut to[V::LANES..]);
+            }
+        }
+        return;
+    }
+    for (q, from) in from.chunks_exact(len).enumerate().take(line.len()) {
+        line[q..].iter_mut().step_by(stride).zip(from).for_each(|(to, &x)| *to = x);
+    }
+}
