@@ -5,6 +5,7 @@ turns the gradient of its output into those of its inputs; :meth:`Tensor.backwar
 from the newest to the oldest.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
 from typing import Any, Self
@@ -16,9 +17,19 @@ import lamina
 from lamina import arrays, tape
 from lamina.arrays import Array, Dims, apply, apply_unary, empty, sum_to
 from lamina.methods import Methods
-from lamina.tape import Gradients, Node
+from lamina.tape import Gradients, Node, state
 
-__all__ = ["Array", "ArrayLike", "Index", "Operand", "Tensor", "as_tensor", "empty", "sum_to"]
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Index",
+    "Operand",
+    "Tensor",
+    "as_tensor",
+    "empty",
+    "sum_to",
+    "wrap",
+]
 
 ArrayLike = npt.ArrayLike
 Index = int | slice | EllipsisType | None | Array | Sequence[int] | tuple[Any, ...]
@@ -77,15 +88,15 @@ class Tensor(Methods):
         ``vjp`` maps the gradient of the output to one gradient for each parent, or ``None`` for a
         parent that has none. It must keep arrays, not tensors, whose data may change.
         """
-        # As _wrap does, without a call: every operation comes through here.
-        out = Tensor.__new__(Tensor)
+        # As wrap does, without a call: every operation comes through here.
+        out = _new(Tensor)
         out.data = data
         out.grad = None
         out.requires_grad = False
         out._node = None
         out._index = 0
         out._changed = 0
-        if tape.state.recording:
+        if state.recording:
             for parent in parents:
                 if parent is not None and parent.requires_grad:
                     out.requires_grad = True
@@ -103,8 +114,8 @@ class Tensor(Methods):
 
         ``vjp`` takes one gradient for each, ``None`` for an output the result does not depend on.
         """
-        tensors = tuple(_wrap(data) for data in outputs)
-        if tape.state.recording and any(p is not None and p.requires_grad for p in parents):
+        tensors = tuple(wrap(data) for data in outputs)
+        if state.recording and any(p is not None and p.requires_grad for p in parents):
             node = Node(parents, vjp, len(tensors))
             for index, tensor in enumerate(tensors):
                 tensor.requires_grad = True
@@ -180,7 +191,7 @@ class Tensor(Methods):
 
     def detach(self) -> "Tensor":
         """The same data, cut off from the tape."""
-        return _wrap(self.data)
+        return wrap(self.data)
 
     def clone(self) -> "Tensor":
         """A copy of the data that gradients flow through."""
@@ -210,7 +221,7 @@ class Tensor(Methods):
             raise TypeError(f"to: dtype: expected a type of real numbers, got {target}")
         data = arrays.copy(self.data, target)
         if target.kind != "f":
-            return _wrap(data)
+            return wrap(data)
         return Tensor.record(data, (self,), lambda dy: (arrays.copy(dy, source),))
 
     def float(self) -> "Tensor":
@@ -263,10 +274,11 @@ class Tensor(Methods):
 
     def __add__(self, other: "Operand") -> "Tensor":
         other, x, y = self._pair(other)
+        z = apply(np.add, x, y)
+        if not (state.recording and (self.requires_grad or other.requires_grad)):
+            return wrap(z)
         a, b = x.shape, y.shape
-        return Tensor.record(
-            apply(np.add, x, y), (self, other), lambda dy: (sum_to(dy, a), sum_to(dy, b))
-        )
+        return Tensor.record(z, (self, other), lambda dy: (sum_to(dy, a), sum_to(dy, b)))
 
     def __sub__(self, other: "Operand") -> "Tensor":
         other, x, y = self._pair(other)
@@ -339,7 +351,7 @@ class Tensor(Methods):
 
     def __floordiv__(self, other: "Operand") -> "Tensor":
         # Steps have no slope: nothing is recorded.
-        return _wrap(apply(np.floor_divide, *self._pair(other)[1:]))
+        return wrap(apply(np.floor_divide, *self._pair(other)[1:]))
 
     def __neg__(self) -> "Tensor":
         y = apply_unary(np.negative, self.data)
@@ -375,44 +387,44 @@ class Tensor(Methods):
     add, sub, mul, div, pow, matmul = __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__
 
     def __invert__(self) -> "Tensor":
-        return _wrap(apply_unary(np.invert, self.data))
+        return wrap(apply_unary(np.invert, self.data))
 
     def __and__(self, other: "Operand") -> "Tensor":
-        return _wrap(apply(np.bitwise_and, *self._pair(other)[1:]))
+        return wrap(apply(np.bitwise_and, *self._pair(other)[1:]))
 
     def __or__(self, other: "Operand") -> "Tensor":
-        return _wrap(apply(np.bitwise_or, *self._pair(other)[1:]))
+        return wrap(apply(np.bitwise_or, *self._pair(other)[1:]))
 
     def __xor__(self, other: "Operand") -> "Tensor":
-        return _wrap(apply(np.bitwise_xor, *self._pair(other)[1:]))
+        return wrap(apply(np.bitwise_xor, *self._pair(other)[1:]))
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _wrap(np.asarray(self.data == _data(other)))
+        return wrap(np.asarray(self.data == _data(other)))
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _wrap(np.asarray(self.data != _data(other)))
+        return wrap(np.asarray(self.data != _data(other)))
 
     def __lt__(self, other: "Operand") -> "Tensor":
-        return _wrap(np.asarray(self.data < _data(other)))
+        return wrap(np.asarray(self.data < _data(other)))
 
     def __le__(self, other: "Operand") -> "Tensor":
-        return _wrap(np.asarray(self.data <= _data(other)))
+        return wrap(np.asarray(self.data <= _data(other)))
 
     def __gt__(self, other: "Operand") -> "Tensor":
-        return _wrap(np.asarray(self.data > _data(other)))
+        return wrap(np.asarray(self.data > _data(other)))
 
     def __ge__(self, other: "Operand") -> "Tensor":
-        return _wrap(np.asarray(self.data >= _data(other)))
+        return wrap(np.asarray(self.data >= _data(other)))
 
     def _operand(self, other: "Operand") -> "Tensor":
         if isinstance(other, Tensor):
             return other
         if isinstance(other, _PYTHON_NUMBERS) and self.data.dtype.kind == "f":
-            return _wrap(np.asarray(other, dtype=self.data.dtype))
+            return wrap(np.asarray(other, dtype=self.data.dtype))
         if isinstance(other, _NUMBERS):
-            return _wrap(arrays.scalar(other, self.data.dtype))
+            return wrap(arrays.scalar(other, self.data.dtype))
         return Tensor(other)
 
     def _pair(self, other: "Operand") -> "tuple[Tensor, Array, Array]":
@@ -447,23 +459,25 @@ class Tensor(Methods):
 
     def reshape(self, *shape: "int | Sequence[int]") -> "Tensor":
         """The same values in another shape; one length may be -1."""
-        before = self.data.shape
         y = arrays.reshape(self.data, _flat(shape))
+        if not (state.recording and self.requires_grad):
+            return wrap(y)
+        before = self.data.shape
         return Tensor.record(y, (self,), lambda dy: (arrays.reshape(dy, before),))
 
     view = reshape
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
         """Axes ``start_dim`` to ``end_dim`` merged into one."""
-        shape = self.data.shape or (1,)
-        start = arrays.axis("flatten", start_dim, self.data.ndim)
-        end = arrays.axis("flatten", end_dim, self.data.ndim)
+        shape = self.data.shape
+        start = arrays.axis("flatten", start_dim, len(shape))
+        end = arrays.axis("flatten", end_dim, len(shape))
         if start > end:
             raise ValueError(
                 f"flatten: start_dim: expected at most end_dim, got {start_dim} and {end_dim}"
             )
-        merged = int(np.prod(shape[start : end + 1], dtype=np.intp))
-        return self.reshape(*shape[:start], merged, *shape[end + 1 :])
+        merged = math.prod(shape[start : end + 1])
+        return self.reshape((*shape[:start], merged, *shape[end + 1 :]))
 
     def permute(self, *dims: "int | Sequence[int]") -> "Tensor":
         """Axes in another order."""
@@ -540,9 +554,12 @@ def as_pair(a: Operand, b: Operand) -> tuple[Tensor, Tensor, Array, Array]:
     return a, b, x, y
 
 
-def _wrap(data: Array) -> Tensor:
+_new = object.__new__
+
+
+def wrap(data: Array) -> Tensor:
     """A tensor around an array that is known to be good."""
-    out = Tensor.__new__(Tensor)
+    out = _new(Tensor)
     out.data = data
     out.grad = None
     out.requires_grad = False

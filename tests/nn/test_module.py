@@ -128,6 +128,23 @@ def test_hooks_run_around_forward_in_their_order():
     np.testing.assert_array_equal(nn.Identity()(x).data, x)
 
 
+def test_sequential_calls_hooks_and_calls_of_its_modules():
+    class Doubling(nn.Identity):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    class Inherited(Doubling):
+        pass
+
+    layer = nn.Identity()
+    model = nn.Sequential(Doubling(), layer, Inherited())
+    x = Tensor(np.ones(2, np.float32))
+    np.testing.assert_array_equal(model(x).data, [4, 4])
+    with layer.register_forward_hook(lambda *given: given[-1] + 1):
+        np.testing.assert_array_equal(model(x).data, [6, 6])
+    np.testing.assert_array_equal(model(x).data, [4, 4])
+
+
 def test_states_that_are_no_arrays_are_named():
     layer = nn.Linear(2, 3)
     state = {"weight": [[1, 2], [3]], "bias": Unreadable()}

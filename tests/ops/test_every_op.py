@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lamina import Tensor, ops
+import lamina
+from lamina import Tensor, no_grad, ops
 from lamina.testing import check_grads
 
 RNG = np.random.default_rng(7)
@@ -273,3 +274,19 @@ def test_join_values(rng):
         ops.cat([a, a[0]])
     with pytest.raises(ValueError, match=r"expected a sum of 3, got \[1, 1\]"):
         ops.split(a, [1, 1], 1)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_without_gradients_the_result_is_the_same(name):
+    function, *args = CASES[name]()
+    rng = lamina.random.generator(None)
+    before = rng.bit_generator.state
+    expected = function(*args)
+    rng.bit_generator.state = before
+    with no_grad():
+        y = function(*args)
+    assert expected.requires_grad
+    assert not y.requires_grad
+    assert y.is_leaf
+    np.testing.assert_array_equal(y.data, expected.data)
+    assert y.data.dtype == expected.data.dtype

@@ -74,6 +74,12 @@ class Module:
     _modules: "dict[str, Module | None]"
     # Of the class, so that a module without hooks pays for one look at an attribute.
     _hooks: _Hooks | None = None
+    # Whether a call does nothing but `forward`.
+    _direct = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._direct = cls.__call__ is Module.__call__
 
     def __init__(self) -> None:
         object.__setattr__(self, "training", True)
@@ -160,6 +166,7 @@ class Module:
     def _own_hooks(self) -> _Hooks:
         if self._hooks is None:
             object.__setattr__(self, "_hooks", _Hooks({}, {}))
+            object.__setattr__(self, "_direct", False)
         hooks: _Hooks = self.__dict__["_hooks"]
         return hooks
 
@@ -423,7 +430,7 @@ class Sequential(Module):
         """The output of the last module."""
         for module in self._modules.values():
             if module is not None:
-                x = module(x)
+                x = module.forward(x) if module._direct else module(x)
         return x
 
     def append(self, module: Module) -> Self:

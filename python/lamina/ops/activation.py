@@ -4,8 +4,8 @@ import numpy as np
 
 from lamina import _kernels
 from lamina.ops.join import split
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to, wrap
 
 # Their slope follows from the output, which is kept in place of the input.
 _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
@@ -22,7 +22,12 @@ def _apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
         if data.dtype.kind == "f" or name not in _TAKES_INTEGERS:
             raise
         return _apply(name, x.float(), a, b)
-    kept = y if name in _KEEPS_OUTPUT else data
+    if not (state.recording and x.requires_grad):
+        return wrap(y)
+    return _recorded(name, x, y if name in _KEEPS_OUTPUT else data, y, a, b)
+
+
+def _recorded(name: str, x: Tensor, kept: Array, y: Array, a: float, b: float) -> Tensor:
 
     def vjp(dy: Array) -> Gradients:
         return (_kernels.activation_backward(name, dy, kept, a, b),)

@@ -9,8 +9,8 @@ from lamina.ops.conv import integer
 from lamina.ops.dropout import dropout
 from lamina.ops.linear import matmul
 from lamina.ops.softmax import softmax
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, empty, wrap
 
 
 def scaled_dot_product_attention(
@@ -126,11 +126,14 @@ def self_attention(
         mask = _mask(given.data, (n, num_heads, length, d), length, x.dtype)
     args = num_heads, kv_heads, mask, is_causal, _scale(scale, d)
     out, lse = _kernels.self_attention_forward(x, *args)
+    merged = out.reshape(n, length, num_heads * d)
+    if not (state.recording and qkv.requires_grad):
+        return wrap(merged)
 
     def vjp(dy: Array) -> Gradients:
         return (_kernels.self_attention_backward(dy.reshape(out.shape), x, *args, out, lse),)
 
-    return Tensor.record(out.reshape(n, length, num_heads * d), (qkv,), vjp)
+    return Tensor.record(merged, (qkv,), vjp)
 
 
 def attention_weights(

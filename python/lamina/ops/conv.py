@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 from lamina import _kernels
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 Sizes = SupportsIndex | Sequence[SupportsIndex]
 _Pair = tuple[int, int]
@@ -161,7 +161,9 @@ def _conv(
     groups: int,
 ) -> Tensor:
     x, w, b = _tensors(op, axes, input, weight, bias)
-    xs, ws = _image(x.data, axes), _image(w.data, axes, weight=True)
+    xs, ws = x.data, w.data
+    if axes == 1 or xs.ndim == 3:
+        xs, ws = _image(xs, axes), _image(ws, axes, weight=True)
     steps = sizes(op, "stride", stride, axes, 1)
     gaps = sizes(op, "dilation", dilation, axes, 1)
     options = (
@@ -172,6 +174,8 @@ def _conv(
     )
     y = _kernels.conv2d_forward(xs, ws, None if b is None else b.data, *options)
     needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
+    if not (state.recording and True in needs):
+        return wrap(_output(y, axes, x.data.ndim))
     before = x.data.shape, w.data.shape
 
     def vjp(dy: Array) -> Gradients:
@@ -214,6 +218,11 @@ def _conv_transpose(
 
 def sizes(op: str, arg: str, value: Sizes, axes: int, least: int) -> tuple[int, ...]:
     """``value`` as one number for each axis, checked against the least allowed."""
+    # A pair is mostly a layer's own, which was checked when it was made.
+    if type(value) is tuple and len(value) == 2 == axes:
+        a, b = value
+        if type(a) is int and type(b) is int and least <= a < 2**63 and least <= b < 2**63:
+            return a, b
     values = integers(op, arg, value)
     if len(values) == 1:
         values *= axes
@@ -281,10 +290,10 @@ def _tensors(
     op: str, axes: int, input: Operand, weight: Operand, bias: Operand | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     x, w = as_tensor(input), as_tensor(weight)
-    if x.ndim not in (axes + 1, axes + 2):
+    if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
-    if w.ndim != axes + 2:
+    if w.data.ndim != axes + 2:
         raise ValueError(f"{op}: weight: expected {axes + 2} axes, got shape {w.shape}")
     return x, w, None if bias is None else as_tensor(bias)
 
@@ -297,10 +306,12 @@ def _image(x: Array, axes: int, *, weight: bool = False) -> Array:
 
 
 def _on_image(values: tuple[int, ...], height: int) -> _Pair:
-    return values[0] if len(values) == 2 else height, values[-1]
+    return values if len(values) == 2 else (height, values[-1])
 
 
 def _output(y: Array, axes: int, ndim: int) -> Array:
+    if y.ndim == ndim:
+        return y
     shape = y.shape[:2] + y.shape[4 - axes :]
     return y.reshape(shape if ndim == axes + 2 else shape[1:])
 

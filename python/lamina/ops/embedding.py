@@ -3,8 +3,8 @@
 import numpy as np
 
 from lamina import _kernels
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 
 def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -> Tensor:
@@ -28,14 +28,17 @@ def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -
             raise TypeError(f"embedding: input: expected integers, got {ids.dtype} array")
         ids = ids.astype(np.int64)
     table = as_tensor(weight)
-    if table.requires_grad and not isinstance(input, list):
+    needs = state.recording and table.requires_grad
+    if needs and not isinstance(input, list):
         # The gradient needs them as they are now, whatever the caller does to them.
         ids = ids.copy()
     shape = ids.shape
     flat = ids.reshape(-1)
     y = _kernels.embedding_forward(flat, table.data)
-    rows, width = table.shape
+    rows, width = table.data.shape
     padding = None if padding_idx is None else resolve_padding(padding_idx, rows)
+    if not needs:
+        return wrap(y.reshape(*shape, width))
 
     def vjp(dy: Array) -> Gradients:
         dy = dy.reshape(flat.size, width)

@@ -1,12 +1,13 @@
 """Matrix products and the fully connected layer."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from lamina import _kernels
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to, wrap
 
 
 def matmul(input: Operand, other: Operand) -> Tensor:
@@ -107,29 +108,50 @@ def linear(
     Returns:
         ``[..., O]``.
     """
-    input, weight = as_tensor(input), as_tensor(weight)
-    bias = None if bias is None else as_tensor(bias)
+    if not isinstance(input, Tensor):
+        input = Tensor(input)
+    if not isinstance(weight, Tensor):
+        weight = Tensor(weight)
+    if bias is not None and not isinstance(bias, Tensor):
+        bias = Tensor(bias)
     x, w = input.data, weight.data
-    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+    shape = x.shape
+    if not shape or w.ndim != 2 or shape[-1] != w.shape[1]:
         raise ValueError(
             f"linear: input: expected its last axis to match a weight [O, I] of shape {w.shape}, "
-            f"got {x.shape}"
+            f"got {shape}"
         )
-    rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    needs = (
-        input.requires_grad,
-        weight.requires_grad,
-        bias is not None and bias.requires_grad,
-    )
+    if len(shape) != 2:
+        x = x.reshape(math.prod(shape[:-1]), shape[-1])
+    needs = False, False, False
+    if state.recording:
+        bias_needs = bias is not None and bias.requires_grad
+        needs = input.requires_grad, weight.requires_grad, bias_needs
     y, before = _kernels.linear_forward(
-        rows, w, None if bias is None else bias.data, activation, any(needs)
+        x, w, None if bias is None else bias.data, activation, True in needs
     )
+    out = y if len(shape) == 2 else y.reshape(*shape[:-1], w.shape[0])
+    if True not in needs:
+        return wrap(out)
     kept = None if activation == "identity" else (y if before is None else before)
-    shape = y.shape
+    return Tensor.record(
+        out, (input, weight, bias), _linear_vjp(x, w, activation, kept, needs, shape)
+    )
+
+
+def _linear_vjp(
+    x: Array,
+    w: Array,
+    activation: str,
+    kept: Array | None,
+    needs: tuple[bool, bool, bool],
+    shape: tuple[int, ...],
+) -> Callable[[Array], Gradients]:
+    """The gradients of ``input`` of the given shape, whose rows are ``x``, weight and bias."""
 
     def vjp(dy: Array) -> Gradients:
-        dx, dw, db = _kernels.linear_backward(dy.reshape(shape), rows, w, activation, kept, needs)
-        return None if dx is None else dx.reshape(x.shape), dw, db
+        dy = dy.reshape(x.shape[0], w.shape[0])
+        dx, dw, db = _kernels.linear_backward(dy, x, w, activation, kept, needs)
+        return None if dx is None else dx.reshape(shape), dw, db
 
-    out = y if x.ndim == 2 else y.reshape(*x.shape[:-1], w.shape[0])
-    return Tensor.record(out, (input, weight, bias), vjp)
+    return vjp

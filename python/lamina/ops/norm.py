@@ -7,8 +7,8 @@ import numpy as np
 from lamina import _kernels
 from lamina.arrays import FLOATS
 from lamina.ops.conv import Sizes, count, integers
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 
 def layer_norm(
@@ -70,6 +70,8 @@ def _over_rows(
     b_data = None if b is None else b.data
     y, moments = _kernels.layer_norm_forward(data, axes, w_data, b_data, centred, eps)
     needs = _needs(w, b)
+    if not (state.recording and (needs or x.requires_grad)):
+        return wrap(y)
 
     def vjp(dy: Array) -> Gradients:
         return _kernels.layer_norm_backward(dy, data, moments, axes, w_data, centred, eps, needs)

@@ -12,8 +12,8 @@ import numpy as np
 
 from lamina import _kernels
 from lamina.ops.conv import Sizes, count, integers, sizes
-from lamina.tape import Gradients
-from lamina.tensor import Array, Operand, Tensor, as_tensor
+from lamina.tape import Gradients, state
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 _Pair = tuple[int, int]
 _Windows = tuple[_Pair, _Pair, _Pair]
@@ -247,9 +247,11 @@ def _max(
     x: Tensor, axes: int, forward: Callable[[Array], tuple[Array, Array]], return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     planes = _planes(x.data, axes)
-    plane = planes.shape[1], planes.shape[2]
     y, indices = forward(planes)
-    shape = x.shape
+    shape = x.data.shape
+    if not (return_indices or (state.recording and x.requires_grad)):
+        return wrap(_output(y, axes, shape))
+    plane = planes.shape[1], planes.shape[2]
 
     def vjp(dy: Array) -> Gradients:
         dx = _kernels.max_pool2d_backward(dy.reshape(y.shape), indices, plane)
@@ -263,7 +265,7 @@ def _max(
 
 def _input(op: str, axes: int, input: Operand) -> Tensor:
     x = as_tensor(input)
-    if x.ndim not in (axes + 1, axes + 2):
+    if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
     return x
@@ -279,7 +281,7 @@ def _windows(
 
 
 def _on_image(values: tuple[int, ...], height: int) -> _Pair:
-    return values[0] if len(values) == 2 else height, values[-1]
+    return values if len(values) == 2 else (height, values[-1])
 
 
 def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:
