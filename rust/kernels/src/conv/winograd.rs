@@ -21,6 +21,10 @@ const BLOCK: usize = 48;
 /// Fewer blocks than this share their points, so that panels can be spread over the threads.
 const FEW_BLOCKS: usize = 8;
 
+/// Tiles for which turning the kernels into points pays: it costs as much as the products of about
+/// ten tiles, whatever the number of channels.
+const FEWEST_TILES: usize = 8;
+
 /// Numbers of input and gradient points held at a time for the gradient of the weight.
 const HELD: usize = 1 << 20;
 
@@ -54,7 +58,7 @@ pub(super) fn suits<T: Element>(shape: &Shape) -> bool {
     let grid = Grid::new(shape.n, shape.out);
     let tiles = grid.rows * grid.width;
     let filled = shape.n * shape.out_plane() * 2 >= tiles * OUT * OUT;
-    filled && shape.c.min(shape.o) >= MAX_LANES && tiles * 4 >= shape.c.max(shape.o)
+    filled && shape.c.min(shape.o) >= MAX_LANES && tiles >= FEWEST_TILES
 }
 
 /// Images `[N, C, H, W]` as convolution sees them: with zeros around.
