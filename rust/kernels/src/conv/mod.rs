@@ -5,12 +5,15 @@
 //! transposed: y is the dx above for dy = x, so its backward is the forward of the other
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
-//! as Winograd's F(4x4, 3x3) in `f32` where channels are many; everything else as blocks of columns
-//! ([`im2col`]) times the weight.
+//! as Winograd's F(4x4, 3x3) in `f32` where channels are many; otherwise taps read windows of the image
+//! ([`windows`], [`weight`]), or blocks of columns ([`im2col`]) are multiplied with the weight where
+//! lines are short or channels few.
 
 mod im2col;
 mod product;
 mod transform;
+mod weight;
+mod windows;
 mod winograd;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -369,6 +372,10 @@ fn run_forward<T: Element>(
         winograd::forward(shape, x, weight, bias, y);
         return Ok(());
     }
+    if windows::suits(shape, shape.out[1], shape.group_o()) {
+        windows::forward(shape, x, weight, bias, y);
+        return Ok(());
+    }
     im2col::forward(shape, x, weight, bias, y)
 }
 
@@ -381,6 +388,10 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         winograd::data_gradient(shape, dy, weight, dx);
         return Ok(());
     }
+    if shape.stride == [1, 1] && windows::suits(shape, shape.image[1], shape.group_c()) {
+        windows::data_gradient(shape, dy, weight, dx);
+        return Ok(());
+    }
     im2col::data_gradient(shape, dy, weight, dx)
 }
 
@@ -391,6 +402,10 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
     }
     if winograd::suits::<T>(shape) {
         winograd::weight_gradient(shape, dy, x, dweight);
+        return Ok(());
+    }
+    if weight::suits(shape) {
+        weight::gradient(shape, dy, x, dweight);
         return Ok(());
     }
     im2col::weight_gradient(shape, dy, x, dweight)
