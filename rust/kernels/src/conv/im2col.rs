@@ -4,6 +4,8 @@
 //! y = w col, dcol = w' dy, dw = dy col'. Blocks of columns are made in scratch that stays in cache.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 use super::Shape;
@@ -13,6 +15,12 @@ use crate::{Element, Result, threads};
 
 /// Numbers in a block of columns.
 const BLOCK: usize = 1 << 17;
+
+/// Columns at least in a product with all weights: small images go together.
+const FEW: usize = 64;
+
+/// The same with a part of the weights, which is smaller.
+const MANY: usize = 128;
 
 /// Chunks of images whose gradients of the weight are summed apart.
 const CHUNKS: usize = 8;
@@ -26,32 +34,57 @@ pub(super) fn forward<T: Element>(
 ) -> Result<()> {
     let (group_c, group_o) = (shape.group_c(), shape.group_o());
     let (depth, plane) = (group_c * shape.taps(), shape.out_plane());
-    let step = block_len(depth, plane);
+    let (step, images) = (block_len(depth, plane), images_of(shape, FEW));
     let blocks = plane.div_ceil(step);
     let out = threads::Shared::new(y);
-    let tasks = shape.n * shape.groups * blocks;
+    let tasks = shape.n.div_ceil(images) * shape.groups * blocks;
     let run = |task: usize| -> Result<()> {
         let (image, block) = (task / blocks, task % blocks);
-        let (n, group) = (image / shape.groups, image % shape.groups);
+        let (n, group) = (image / shape.groups * images, image % shape.groups);
+        let images = n..(n + images).min(shape.n);
         let range = block * step..((block + 1) * step).min(plane);
         let columns = range.len();
-        let x = &x[(n * shape.c + group * group_c) * shape.plane()..][..group_c * shape.plane()];
+        let x = |n: usize| {
+            let x = &x[(n * shape.c + group * group_c) * shape.plane()..];
+            &x[..group_c * shape.plane()]
+        };
         let w = matrix(&weight[group * group_o * depth..], group_o, depth, depth);
-        let first = (n * shape.o + group * group_o) * plane + range.start;
-        // SAFETY: no two blocks share a column; rows of this one are written only between their
-        // first and last column of the block.
-        let mut y = unsafe { rows_mut(&out, first, group_o, columns, plane) };
-        if let Some(bias) = bias {
-            for (mut row, &bias) in y.rows_mut().into_iter().zip(&bias[group * group_o..]) {
-                row.fill(bias);
+        // SAFETY: no two blocks share a column of an image; rows of this one are written only
+        // between their first and last column of the block.
+        let rows = |n: usize| unsafe {
+            let first = (n * shape.o + group * group_o) * plane + range.start;
+            rows_mut(&out, first, group_o, columns, plane)
+        };
+        let bias = bias.map(|bias| &bias[group * group_o..]);
+        if images.len() == 1 {
+            let mut y = rows(n);
+            if let Some(bias) = bias {
+                y.rows_mut().into_iter().zip(bias).for_each(|(mut row, &bias)| row.fill(bias));
+            }
+            if shape.is_pointwise() {
+                let x = matrix(&x(n)[range.start..], depth, columns, plane);
+                return gemm(w, x, y, bias.is_some());
+            }
+            let mut block = Scratch::new(depth * columns);
+            fill(shape, x(n), range.clone(), &mut block, columns);
+            return gemm(w, matrix(&block, depth, columns, columns), y, bias.is_some());
+        }
+        let width = images.len() * columns;
+        let mut block = Scratch::new(depth * width);
+        for (i, n) in images.clone().enumerate() {
+            fill(shape, x(n), range.clone(), &mut block[i * columns..], width);
+        }
+        let mut sums = Scratch::new(group_o * width);
+        let c = ArrayViewMut2::from_shape((group_o, width), &mut sums[..]).expect("sizes agree");
+        gemm(w, matrix(&block, depth, width, width), c, false)?;
+        for (i, n) in images.enumerate() {
+            for (o, mut row) in rows(n).rows_mut().into_iter().enumerate() {
+                let bias = bias.map_or(T::zero(), |bias| bias[o]);
+                let sums = &sums[o * width + i * columns..];
+                row.iter_mut().zip(sums).for_each(|(y, &sum)| *y = sum + bias);
             }
         }
-        if shape.is_pointwise() {
-            return gemm(w, matrix(&x[range.start..], depth, columns, plane), y, bias.is_some());
-        }
-        let mut block = Scratch::new(depth * columns);
-        fill(shape, x, range, &mut block);
-        gemm(w, matrix(&block, depth, columns, columns), y, bias.is_some())
+        Ok(())
     };
     threads::map(tasks, shape.cost(), run).into_iter().collect()
 }
@@ -66,20 +99,43 @@ pub(super) fn data_gradient<T: Element>(
     let (taps, plane) = (shape.taps(), shape.out_plane());
     let channels = channel_step(group_c, taps);
     let parts = group_c.div_ceil(channels);
+    let images = images_of(shape, MANY);
     let out = threads::Shared::new(dx);
-    let tasks = shape.n * shape.groups * parts;
+    let tasks = shape.n.div_ceil(images) * shape.groups * parts;
     let run = |task: usize| -> Result<()> {
         let (image, part) = (task / parts, task % parts);
-        let (n, group) = (image / shape.groups, image % shape.groups);
+        let (n, group) = (image / shape.groups * images, image % shape.groups);
+        let images = n..(n + images).min(shape.n);
         let c0 = part * channels;
         let count = channels.min(group_c - c0);
         let depth = count * taps;
-        let first = (n * shape.c + group * group_c + c0) * shape.plane();
-        // SAFETY: channels of different tasks differ.
-        let dx = unsafe { out.slice(first..first + count * shape.plane()) };
+        // SAFETY: channels and images of different tasks differ.
+        let dx = |n: usize| unsafe {
+            let first = (n * shape.c + group * group_c + c0) * shape.plane();
+            out.slice(first..first + count * shape.plane())
+        };
         let w = &weight[(group * group_o * group_c + c0) * taps..];
         let w = matrix(w, group_o, depth, group_c * taps);
-        let dy = &dy[(n * shape.o + group * group_o) * plane..];
+        let rows = |n: usize| &dy[(n * shape.o + group * group_o) * plane..];
+        if images.len() > 1 {
+            let width = images.len() * plane;
+            let mut dy = Scratch::new(group_o * width);
+            for (i, n) in images.clone().enumerate() {
+                for (o, row) in rows(n).chunks_exact(plane).take(group_o).enumerate() {
+                    dy[o * width + i * plane..][..plane].copy_from_slice(row);
+                }
+            }
+            let mut block = Scratch::new(depth * width);
+            let c = ArrayViewMut2::from_shape((depth, width), &mut block[..]).expect("sizes agree");
+            gemm(w.t(), matrix(&dy, group_o, width, width), c, false)?;
+            for (i, n) in images.enumerate() {
+                let dx = dx(n);
+                dx.fill(T::zero());
+                add_back(shape, &block[i * plane..], width, 0..plane, dx);
+            }
+            return Ok(());
+        }
+        let (dx, dy) = (dx(n), rows(n));
         if shape.is_pointwise() {
             let dx = ArrayViewMut2::from_shape((depth, plane), dx).expect("sizes agree");
             return gemm(w.t(), matrix(dy, group_o, plane, plane), dx, false);
@@ -93,7 +149,7 @@ pub(super) fn data_gradient<T: Element>(
             let block = &mut block[..depth * columns];
             let c = ArrayViewMut2::from_shape((depth, columns), &mut *block).expect("sizes agree");
             gemm(w.t(), matrix(&dy[start..], group_o, columns, plane), c, false)?;
-            add_back(shape, block, start..start + columns, dx);
+            add_back(shape, block, columns, start..start + columns, dx);
             start += columns;
         }
         Ok(())
@@ -134,7 +190,7 @@ pub(super) fn weight_gradient<T: Element>(
                     matrix(&x[start..], depth, columns, plane)
                 } else {
                     let block = &mut block[..depth * columns];
-                    fill(shape, x, start..start + columns, block);
+                    fill(shape, x, start..start + columns, block, columns);
                     matrix(block, depth, columns, columns)
                 };
                 let dy = matrix(&dy[start..], group_o, columns, plane);
@@ -166,8 +222,16 @@ pub(super) fn weight_gradient<T: Element>(
 }
 
 impl Shape {
+    /// The same with each image as one row, where no tap sees around it.
+    pub(super) fn unrolled(&self) -> Self {
+        if self.is_pointwise() {
+            return Self { image: [1, self.plane()], out: [1, self.out_plane()], ..*self };
+        }
+        *self
+    }
+
     /// Whether columns are the image itself.
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1]
             && self.stride == [1, 1]
             && self.pad == [0, 0]
@@ -178,6 +242,11 @@ impl Shape {
 /// Columns of a block, a function of the sizes alone.
 fn block_len(depth: usize, plane: usize) -> usize {
     (BLOCK / depth.max(1)).next_multiple_of(64).clamp(64, plane.max(64)).min(plane)
+}
+
+/// Images whose columns make a product of `least` columns.
+fn images_of(shape: &Shape, least: usize) -> usize {
+    least.div_ceil(shape.out_plane()).min(shape.n)
 }
 
 /// Channels of a part, whose rows of columns are enough for a product to be fast.
@@ -253,14 +322,14 @@ struct Stretch {
     len: usize,
 }
 
-/// Writes the columns of the outputs `range` for all channels of `x`.
-fn fill<T: Element>(shape: &Shape, x: &[T], range: std::ops::Range<usize>, block: &mut [T]) {
-    let (columns, stride) = (range.len(), shape.stride[1]);
+/// Writes the columns of the outputs `range` for all channels of `x`, to rows of `pitch` numbers.
+fn fill<T: Element>(shape: &Shape, x: &[T], range: Range<usize>, block: &mut [T], pitch: usize) {
+    let stride = shape.stride[1];
     let walk = Walk { shape, start: range.start, end: range.end };
     let taps = shape.taps();
-    for (x, block) in x.chunks_exact(shape.plane()).zip(block.chunks_exact_mut(taps * columns)) {
+    for (x, block) in x.chunks_exact(shape.plane()).zip(block.chunks_mut(taps * pitch)) {
         walk.each(|tap, at, len, seen| {
-            let row = &mut block[tap * columns + at..][..len];
+            let row = &mut block[tap * pitch + at..][..len];
             let Some(seen) = seen else { return row.fill(T::zero()) };
             row[..seen.before].fill(T::zero());
             row[seen.before + seen.len..].fill(T::zero());
@@ -275,15 +344,21 @@ fn fill<T: Element>(shape: &Shape, x: &[T], range: std::ops::Range<usize>, block
     }
 }
 
-/// Adds the columns of the outputs `range` back to the image.
-fn add_back<T: Element>(shape: &Shape, block: &[T], range: std::ops::Range<usize>, dx: &mut [T]) {
-    let (columns, stride) = (range.len(), shape.stride[1]);
+/// Adds the columns of the outputs `range`, in rows of `pitch` numbers, back to the image.
+fn add_back<T: Element>(
+    shape: &Shape,
+    block: &[T],
+    pitch: usize,
+    range: Range<usize>,
+    dx: &mut [T],
+) {
+    let stride = shape.stride[1];
     let walk = Walk { shape, start: range.start, end: range.end };
     let taps = shape.taps();
-    for (dx, block) in dx.chunks_exact_mut(shape.plane()).zip(block.chunks_exact(taps * columns)) {
+    for (dx, block) in dx.chunks_exact_mut(shape.plane()).zip(block.chunks(taps * pitch)) {
         walk.each(|tap, at, _, seen| {
             let Some(seen) = seen else { return };
-            let row = &block[tap * columns + at + seen.before..][..seen.len];
+            let row = &block[tap * pitch + at + seen.before..][..seen.len];
             if stride == 1 {
                 let dx = &mut dx[seen.first..][..seen.len];
                 dx.iter_mut().zip(row).for_each(|(dx, &d)| *dx += d);

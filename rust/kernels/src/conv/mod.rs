@@ -6,12 +6,15 @@
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
 //! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
-//! one by one ([`depthwise`]); everything else as blocks of columns ([`im2col`]) times the weight.
+//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`weight`]), or
+//! blocks of columns ([`im2col`]) are multiplied with the weight where lines are short or channels few.
 
 mod depthwise;
 mod im2col;
 mod product;
 mod transform;
+mod weight;
+mod windows;
 mod winograd;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -374,6 +377,10 @@ fn run_forward<T: Element>(
         depthwise::forward(shape, x, weight, bias, y);
         return Ok(());
     }
+    if windows::suits(shape, shape.out[1], shape.group_o()) {
+        windows::forward(shape, x, weight, bias, y);
+        return Ok(());
+    }
     im2col::forward(shape, x, weight, bias, y)
 }
 
@@ -390,6 +397,10 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         depthwise::data_gradient(shape, dy, weight, dx);
         return Ok(());
     }
+    if shape.stride == [1, 1] && windows::suits(shape, shape.image[1], shape.group_c()) {
+        windows::data_gradient(shape, dy, weight, dx);
+        return Ok(());
+    }
     im2col::data_gradient(shape, dy, weight, dx)
 }
 
@@ -404,6 +415,10 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
     }
     if depthwise::suits(shape) {
         depthwise::weight_gradient(shape, dy, x, dweight);
+        return Ok(());
+    }
+    if weight::suits(shape) {
+        weight::gradient(shape, dy, x, dweight);
         return Ok(());
     }
     im2col::weight_gradient(shape, dy, x, dweight)

@@ -112,6 +112,32 @@ fn channels_alone_match_the_definition() {
 }
 
 #[test]
+fn windows_match_the_definition() {
+    let plain = |stride, padding| options(stride, padding, [1, 1]);
+    // Lines longer than a part, more terms than are summed at a time, channels of odd numbers.
+    check([1, 2, 4, 1100], [5, 2, 2, 3], &plain([1, 2], [[0, 1], [1, 0]]), 2e-6);
+    check([2, 60, 12, 13], [17, 60, 3, 5], &plain([1, 1], [[1, 1], [2, 2]]), 4e-6);
+    check([2, 3, 40, 43], [33, 3, 7, 7], &plain([2, 2], [[3, 3], [3, 3]]), 2e-6);
+    check([1, 5, 200, 24], [8, 5, 3, 3], &plain([1, 1], [[2, 0], [0, 2]]), 4e-6);
+    check([2, 4, 25, 60], [9, 4, 4, 5], &options([3, 2], [[5, 4], [1, 6]], [3, 4]), 2e-6);
+    check([1, 4, 90, 85], [9, 4, 3, 3], &options([1, 1], [[0, 0]; 2], [40, 33]), 2e-6);
+    check([3, 40, 14, 15], [30, 40, 1, 1], &plain([1, 1], [[0, 0]; 2]), 2e-6);
+    let grouped = Options { groups: 3, ..plain([2, 1], [[1, 1]; 2]) };
+    check([2, 12, 19, 24], [27, 4, 3, 3], &grouped, 2e-6);
+}
+
+#[test]
+fn small_images_match_the_definition() {
+    let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
+    check([70, 20, 4, 4], [9, 20, 3, 3], &plain(2, 1), 2e-6);
+    check([33, 40, 2, 2], [24, 40, 3, 3], &plain(1, 1), 2e-6);
+    check([5, 70, 3, 5], [19, 70, 1, 1], &plain(1, 0), 2e-6);
+    check([3, 7, 9, 5], [6, 7, 1, 1], &plain(3, 0), 2e-6);
+    let grouped = Options { groups: 2, ..plain(1, 0) };
+    check([9, 6, 4, 3], [20, 3, 2, 2], &grouped, 2e-6);
+}
+
+#[test]
 fn winograd_matches_the_definition() {
     let padded = |pad| options([1, 1], pad, [1, 1]);
     check([2, 16, 9, 10], [16, 16, 3, 3], &padded([[1, 1]; 2]), 4e-6);
@@ -119,6 +145,7 @@ fn winograd_matches_the_definition() {
     check([3, 70, 14, 14], [100, 70, 3, 3], &padded([[0, 0]; 2]), 4e-6);
     check([1, 24, 6, 50], [130, 24, 3, 3], &padded([[1, 5], [2, 7]]), 4e-6);
     check([8, 20, 30, 22], [16, 20, 3, 3], &padded([[1, 1]; 2]), 4e-6);
+    check([9, 130, 4, 4], [70, 130, 3, 3], &padded([[1, 1]; 2]), 4e-6);
 }
 
 #[test]

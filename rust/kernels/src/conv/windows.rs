@@ -1,0 +1,459 @@
+//! Convolution without columns: what a tap sees of a row of outputs is a window of the image.
+//!
+//! y[r, t] = b[r] + sum over k of w[r, k] z[offset(k) + t] for each row of outputs, with k a tap of a
+//! channel. z is a copy of a part of the image with zeros around; where outputs are several inputs
+//! apart it has a plane for each remainder, so that outputs side by side see inputs side by side. For
+//! stride 1 the gradient of the input is a sum of the same form.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::Shape;
+use crate::memory::Scratch;
+use crate::simd::{Isa, MAX_LANES, Vector};
+use crate::threads::Shared;
+use crate::{Element, threads, vectorized};
+
+/// Numbers of the copy of the image that a task holds.
+const HELD: usize = 1 << 16;
+
+/// Terms of the sum between visits to the output.
+const DEPTH: usize = 512;
+
+/// Most outputs of a row in a task.
+const WIDTH: usize = 512;
+
+/// Outputs in a line below which columns of several lines fill vectors better.
+const NARROW: usize = 10;
+
+/// Channels below which windows are read too often for what is done with them.
+const FEW_ROWS: usize = 4;
+
+/// Fewer tasks than this share out their output channels too.
+const FEW_TASKS: usize = 8;
+
+/// One axis of outputs and the inputs that their taps see.
+struct Axis {
+    outputs: usize,
+    inputs: usize,
+    /// Inputs between those of one output and the next.
+    step: usize,
+    /// Remainders of inputs by `step`, each a plane of the copy.
+    planes: Vec<usize>,
+    /// Quotient of the first input in the copy for output 0, and how many more than outputs it holds.
+    low: isize,
+    margin: usize,
+    taps: Vec<Tap>,
+}
+
+/// A tap on one axis: where the window of output 0 begins in which plane.
+struct Tap {
+    plane: usize,
+    at: usize,
+}
+
+impl Axis {
+    /// `taps` says which input output 0 sees by each tap.
+    fn new(outputs: usize, inputs: usize, step: usize, taps: Vec<isize>) -> Self {
+        let split = |input: isize| {
+            let step = step as isize;
+            (input.div_euclid(step), input.rem_euclid(step) as usize)
+        };
+        let quotients = || taps.iter().map(|&input| split(input).0);
+        let low = quotients().min().expect("a tap");
+        let margin = (quotients().max().expect("a tap") - low) as usize;
+        let mut planes: Vec<_> = taps.iter().map(|&input| split(input).1).collect();
+        planes.sort_unstable();
+        planes.dedup();
+        let tap = |&input: &isize| {
+            let (quotient, remainder) = split(input);
+            let plane = planes.iter().position(|&plane| plane == remainder);
+            Tap { plane: plane.expect("in the list"), at: (quotient - low) as usize }
+        };
+        let taps = taps.iter().map(tap).collect();
+        Self { outputs, inputs, step, planes, low, margin, taps }
+    }
+
+    fn forward(shape: &Shape, axis: usize) -> Self {
+        let [pad, dilation] = [shape.pad[axis], shape.dilation[axis]].map(|n| n as isize);
+        let taps = (0..shape.kernel[axis] as isize).map(|k| k * dilation - pad).collect();
+        Self::new(shape.out[axis], shape.image[axis], shape.stride[axis], taps)
+    }
+
+    /// The same for the gradient of the input.
+    fn backward(shape: &Shape, axis: usize) -> Self {
+        let [pad, dilation] = [shape.pad[axis], shape.dilation[axis]].map(|n| n as isize);
+        let taps = (0..shape.kernel[axis] as isize).map(|k| pad - k * dilation).collect();
+        Self::new(shape.image[axis], shape.out[axis], 1, taps)
+    }
+
+    /// Inputs of plane `plane` that outputs from `from` on see, as many as `held`: how many zeros
+    /// come before, the first and the count of those that exist.
+    fn inputs_of(&self, plane: usize, from: usize, held: usize) -> (usize, usize, usize) {
+        let (step, plane) = (self.step as isize, self.planes[plane] as isize);
+        let start = self.low + from as isize;
+        let end = (self.inputs as isize - plane + step - 1).div_euclid(step);
+        let before = (-start).clamp(0, held as isize);
+        let count = (end - start - before).clamp(0, held as isize - before);
+        let first = if count > 0 { (start + before) * step + plane } else { 0 };
+        (before as usize, first as usize, count as usize)
+    }
+}
+
+/// One sum: its outputs, and how channels and weights are found.
+pub(super) struct Pass {
+    axes: [Axis; 2],
+    groups: usize,
+    /// Channels of a group that are read and written.
+    pub(super) sources: usize,
+    rows: usize,
+    /// Where the window of each tap begins in the planes of a channel.
+    pub(super) taps: Vec<usize>,
+    /// Distances of weights between groups, rows and sources.
+    strides: [usize; 3],
+    /// Most outputs of a task on each axis, and sources it takes at a time.
+    pub(super) part: [usize; 2],
+    pub(super) chunk: usize,
+    /// Numbers in a line and in a plane of the copy.
+    pub(super) pitch: usize,
+    plane: usize,
+}
+
+impl Pass {
+    fn new(
+        axes: [Axis; 2],
+        groups: usize,
+        [sources, rows]: [usize; 2],
+        strides: [usize; 3],
+        most: usize,
+    ) -> Self {
+        let [y, x] = &axes;
+        let chunk = DEPTH.div_ceil(y.taps.len() * x.taps.len()).min(sources);
+        let columns = x.outputs.div_ceil(x.outputs.div_ceil(WIDTH)).next_multiple_of(MAX_LANES);
+        let pitch = columns + x.margin;
+        let held = HELD / (chunk * y.planes.len() * x.planes.len() * pitch);
+        let lines = held.saturating_sub(y.margin).min(most / columns).clamp(1, y.outputs);
+        let part = [lines, columns];
+        // An odd number of cache lines: planes of all channels must not fall on the same sets.
+        let plane = (((part[0] + y.margin) * pitch).div_ceil(MAX_LANES) | 1) * MAX_LANES;
+        let window = |ty: &Tap, tx: &Tap| {
+            let plane_at = ty.plane * x.planes.len() + tx.plane;
+            plane_at * plane + ty.at * pitch + tx.at
+        };
+        let taps = y.taps.iter().flat_map(|ty| x.taps.iter().map(move |tx| window(ty, tx)));
+        let taps = taps.collect();
+        Self { axes, groups, sources, rows, taps, strides, part, chunk, pitch, plane }
+    }
+
+    /// The sum of [`forward`], with parts of `most` outputs.
+    pub(super) fn forward(shape: &Shape, most: usize) -> Self {
+        let axes = [0, 1].map(|axis| Axis::forward(shape, axis));
+        let channels = [shape.group_c(), shape.group_o()];
+        let row = shape.group_c() * shape.taps();
+        let strides = [shape.group_o() * row, row, shape.taps()];
+        Self::new(axes, shape.groups, channels, strides, most)
+    }
+
+    /// The sum of [`data_gradient`].
+    fn backward(shape: &Shape) -> Self {
+        let axes = [0, 1].map(|axis| Axis::backward(shape, axis));
+        let channels = [shape.group_o(), shape.group_c()];
+        let source = shape.group_c() * shape.taps();
+        let strides = [shape.group_o() * source, shape.taps(), source];
+        Self::new(axes, shape.groups, channels, strides, usize::MAX)
+    }
+
+    /// Inputs of a channel.
+    pub(super) fn inputs(&self) -> usize {
+        self.axes[0].inputs * self.axes[1].inputs
+    }
+
+    /// Outputs of a line.
+    pub(super) fn width(&self) -> usize {
+        self.axes[1].outputs
+    }
+
+    /// Outputs of a channel.
+    pub(super) fn outputs(&self) -> usize {
+        self.axes[0].outputs * self.axes[1].outputs
+    }
+
+    /// Parts of the outputs on each axis.
+    pub(super) fn parts(&self) -> [usize; 2] {
+        [0, 1].map(|i| self.axes[i].outputs.div_ceil(self.part[i]))
+    }
+
+    /// First output and size of a part, on each axis.
+    pub(super) fn place(&self, part: usize) -> ([usize; 2], [usize; 2]) {
+        let across = self.parts()[1];
+        let from = [part / across * self.part[0], part % across * self.part[1]];
+        (from, [0, 1].map(|i| self.part[i].min(self.axes[i].outputs - from[i])))
+    }
+
+    /// Where the windows of all taps of a chunk of channels begin in the copy.
+    pub(super) fn offsets(&self) -> Vec<usize> {
+        let len = self.source_len();
+        let windows = |source| self.taps.iter().map(move |tap| source * len + tap);
+        (0..self.chunk).flat_map(windows).collect()
+    }
+
+    /// Numbers of the copy.
+    pub(super) fn copy_len(&self) -> usize {
+        self.chunk * self.source_len()
+    }
+
+    /// Numbers of a channel in the copy.
+    fn source_len(&self) -> usize {
+        self.axes[0].planes.len() * self.axes[1].planes.len() * self.plane
+    }
+
+    /// Weights of all groups as panels of rows, in the order of the sum.
+    fn weights<T: Element>(&self, weight: &[T], tile_rows: usize) -> Scratch<T> {
+        let depth = self.sources * self.taps.len();
+        let [group_stride, row_stride, source_stride] = self.strides;
+        let mut packed = Scratch::new(self.groups * self.rows * depth);
+        let cost = packed.len();
+        let out = Shared::new(&mut packed);
+        let tiles = self.rows.div_ceil(tile_rows);
+        threads::for_each(self.groups * tiles, cost, |task| {
+            let (group, tile) = (task / tiles, task % tiles);
+            let rows = part_of(self.rows, tiles, tile);
+            let start = (group * self.rows + rows.start) * depth;
+            // SAFETY: tiles have rows of their own.
+            let out = unsafe { out.slice(start..start + rows.len() * depth) };
+            let weight = &weight[group * group_stride + rows.start * row_stride..];
+            let mut lines = out.chunks_exact_mut(rows.len());
+            for source in 0..self.sources {
+                for (tap, line) in lines.by_ref().take(self.taps.len()).enumerate() {
+                    let weight = weight[source * source_stride + tap..].iter();
+                    line.iter_mut().zip(weight.step_by(row_stride)).for_each(|(to, &w)| *to = w);
+                }
+            }
+        });
+        packed
+    }
+
+    /// Copies what outputs from `from` on see of the first `sources` channels of `x` to `z`.
+    pub(super) fn copy<T: Element>(&self, x: &[T], from: [usize; 2], sources: usize, z: &mut [T]) {
+        let [y_axis, x_axis] = &self.axes;
+        let lines = self.part[0] + y_axis.margin;
+        let planes = y_axis.planes.len() * x_axis.planes.len();
+        for (i, z) in z.chunks_exact_mut(self.plane).take(sources * planes).enumerate() {
+            let x = &x[i / planes * y_axis.inputs * x_axis.inputs..];
+            let (top, first, seen) =
+                y_axis.inputs_of(i % planes / x_axis.planes.len(), from[0], lines);
+            let (left, column, count) =
+                x_axis.inputs_of(i % x_axis.planes.len(), from[1], self.pitch);
+            for (line, z) in z.chunks_exact_mut(self.pitch).take(lines).enumerate() {
+                if line < top || line >= top + seen {
+                    z.fill(T::zero());
+                    continue;
+                }
+                let row = first + (line - top) * y_axis.step;
+                let x = &x[row * x_axis.inputs + column..];
+                z[..left].fill(T::zero());
+                z[left + count..].fill(T::zero());
+                let z = &mut z[left..left + count];
+                if x_axis.step == 1 {
+                    z.copy_from_slice(&x[..count]);
+                } else {
+                    z.iter_mut().zip(x.iter().step_by(x_axis.step)).for_each(|(z, &x)| *z = x);
+                }
+            }
+        }
+    }
+
+    /// Writes the sum for images `x` to `y`.
+    fn run<T: Element>(&self, n: usize, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
+        let tile_rows = tile_rows::<T>();
+        let weights = self.weights(weight, tile_rows);
+        let offsets = self.offsets();
+        let tiles = self.rows.div_ceil(tile_rows);
+        let images = n * self.groups;
+        let parts = self.parts()[0] * self.parts()[1];
+        let shares = FEW_TASKS.div_ceil(images * parts).min(tiles);
+        let depth = self.sources * self.taps.len();
+        let stride = self.outputs();
+        let cost = images.saturating_mul(self.rows * depth * stride) / 16;
+        let whole = Shared::new(y);
+        threads::for_each(images * parts * shares, cost, |task| {
+            let (region, share) = (task / shares, task % shares);
+            let image = region / parts;
+            let (from, size) = self.place(region % parts);
+            let tiles: Vec<_> =
+                part_of(tiles, shares, share).map(|tile| part_of(self.rows, tiles, tile)).collect();
+            let group = image % self.groups * self.rows;
+            let bias = bias.map(|bias| &bias[group..group + self.rows]);
+            let weights = &weights[group * depth..(group + self.rows) * depth];
+            let first = image * self.rows * stride + from[0] * self.width() + from[1];
+            let mut z = Scratch::new(self.copy_len());
+            for source in (0..self.sources).step_by(self.chunk) {
+                let count = self.chunk.min(self.sources - source);
+                let x = &x[(image * self.sources + source) * self.inputs()..];
+                self.copy(x, from, count, &mut z);
+                let weights = Panels { start: weights, depth, from: source * self.taps.len() };
+                let offsets = &offsets[..count * self.taps.len()];
+                for line in 0..size[0] {
+                    let first = first + line * self.width();
+                    let accumulate = source > 0;
+                    let target =
+                        Target { whole, first, stride, columns: size[1], accumulate, bias };
+                    run_line(&tiles, weights, offsets, &z[line * self.pitch..], target);
+                }
+            }
+        });
+    }
+}
+
+/// Weights of all rows: panels of a tile's rows each.
+#[derive(Clone, Copy)]
+struct Panels<'a, T> {
+    start: &'a [T],
+    /// Terms of the whole sum, and the first that is taken.
+    depth: usize,
+    from: usize,
+}
+
+/// A part of a line of outputs.
+#[derive(Clone, Copy)]
+struct Target<'a, T> {
+    whole: Shared<T>,
+    /// Where it begins for row 0, and the distance of rows.
+    first: usize,
+    stride: usize,
+    columns: usize,
+    accumulate: bool,
+    bias: Option<&'a [T]>,
+}
+
+/// Part `index` of `whole` cut into `parts` nearly equal ones.
+pub(super) fn part_of(whole: usize, parts: usize, index: usize) -> Range<usize> {
+    let (least, more) = (whole / parts, whole % parts);
+    let start = index * least + index.min(more);
+    start..start + least + usize::from(index < more)
+}
+
+vectorized! {
+    fn tile_rows<S, T: Element>() -> usize {
+        T::V::<S>::TILE_ROWS
+    }
+}
+
+vectorized! {
+    /// All tiles of rows of one line of outputs.
+    fn run_line<S, T: Element>(
+        tiles: &[Range<usize>],
+        weights: Panels<'_, T>,
+        offsets: &[usize],
+        z: &[T],
+        target: Target<'_, T>,
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let strip = lanes * T::V::<S>::TILE_VECTORS;
+        for rows in tiles {
+            let first = rows.start * weights.depth + weights.from * rows.len();
+            let w = &weights.start[first..first + offsets.len() * rows.len()];
+            let bias = target.bias.filter(|_| !target.accumulate).map(|b| &b[rows.clone()]);
+            let (stride, add) = (target.stride, target.accumulate);
+            for column in (0..target.columns).step_by(strip) {
+                let count = strip.min(target.columns - column);
+                let at = target.first + rows.start * stride + column;
+                target.whole.at(at + (rows.len() - 1) * stride + count);
+                let c = target.whole.at(at);
+                // SAFETY: a line of the copy holds the outputs of a part, which are whole vectors,
+                // for every tap; the last output of the tile was found to be inside.
+                unsafe {
+                    let z = z.as_ptr().add(column);
+                    macro_rules! tiles {
+                        ($n:literal, $($m:literal)*) => {
+                            match rows.len() {
+                                $($m if $m <= T::V::<S>::TILE_ROWS => {
+                                    tile::<S, T, $m, $n>(w, offsets, z, c, stride, count, add, bias);
+                                })*
+                                rows => unreachable!("a tile of {rows} rows"),
+                            }
+                        };
+                    }
+                    if count > lanes {
+                        tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                    } else {
+                        tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `M` rows of `count` outputs, at most `N` vectors of them, `stride` apart.
+///
+/// # Safety
+/// `N` vectors are readable from each offset of `z` on, and the outputs are there.
+#[inline(always)]
+unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
+    weights: &[T],
+    offsets: &[usize],
+    z: *const T,
+    c: *mut T,
+    stride: usize,
+    count: usize,
+    accumulate: bool,
+    bias: Option<&[T]>,
+) {
+    let lanes = T::V::<S>::LANES;
+    let mut sums = [[T::V::<S>::zero(); N]; M];
+    if let Some(bias) = bias {
+        for (sums, &bias) in sums.iter_mut().zip(bias) {
+            *sums = [T::V::<S>::splat(bias); N];
+        }
+    }
+    let mut w = weights.as_ptr();
+    for &offset in offsets {
+        let mut window = [T::V::<S>::zero(); N];
+        for (j, window) in window.iter_mut().enumerate() {
+            *window = T::V::<S>::load(z.add(offset + j * lanes));
+        }
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let w = T::V::<S>::splat(*w.add(i));
+            for (sum, window) in sums.iter_mut().zip(window) {
+                *sum = w.mul_add(window, *sum);
+            }
+        }
+        w = w.wrapping_add(M);
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, sum) in sums.iter().enumerate() {
+            let at = c.wrapping_add(i * stride + j * lanes);
+            let count = lanes.min(count - j * lanes);
+            let sum = if accumulate { sum.add(T::V::<S>::load_first(at, count)) } else { *sum };
+            sum.store_first(at, count);
+        }
+    }
+}
+
+/// Whether lines of `width` outputs fill vectors, `rows` channels make use of each, and a task's copy
+/// of the image holds little that none of its outputs sees.
+pub(super) fn suits(shape: &Shape, width: usize, rows: usize) -> bool {
+    width >= NARROW && rows >= FEW_ROWS && !shape.is_pointwise() && is_dense(shape)
+}
+
+/// Whether few numbers lie between the taps.
+pub(super) fn is_dense(shape: &Shape) -> bool {
+    (0..2).all(|i| shape.dilation[i] <= 4 && shape.stride[i] <= 8 && shape.kernel[i] <= 64)
+}
+
+/// `y = x conv weight + bias`.
+pub(super) fn forward<T: Element>(
+    shape: &Shape,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
+    Pass::forward(shape, usize::MAX).run(shape.n, x, weight, bias, y);
+}
+
+/// Gradient of the input from `dy`, for stride 1.
+pub(super) fn data_gradient<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) {
+    Pass::backward(shape).run(shape.n, dy, weight, None, dx);
+}
