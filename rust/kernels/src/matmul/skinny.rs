@@ -14,6 +14,8 @@ const ROWS_ALONG: usize = 8;
 const ROWS_ACROSS: usize = 64;
 /// Most columns of the result in a task, which stay in the first cache.
 const COLUMNS: usize = 2048;
+/// Bytes of a right matrix that the second cache may still hold since the last product.
+const CLOSE: usize = 1 << 19;
 /// Rows of the right matrix that are read together.
 const TOGETHER: usize = 8;
 
@@ -54,6 +56,7 @@ pub(super) fn multiply<T: Element>(
     let cost = work(a.rows.max(4), b.columns, b.rows);
     let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(64);
     let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };
+    let distant = b.rows * b.columns * size_of::<T>() > CLOSE;
     threads::for_each(b.columns.div_ceil(width), cost, |task| {
         let column = task * width;
         let count = width.min(b.columns - column);
@@ -61,7 +64,7 @@ pub(super) fn multiply<T: Element>(
         if along {
             rows_along(left, start, b.row_stride, out, c.stride, count, accumulate);
         } else {
-            rows_across(left, start, b.column_stride, out, c.stride, count, accumulate);
+            rows_across(left, start, b.column_stride, out, c.stride, count, accumulate, distant);
         }
         // SAFETY: no other task has these columns.
         unsafe { epilogue.finish(c, 0, a.rows, column, count) };
@@ -188,6 +191,7 @@ vectorized! {
         stride: usize,
         columns: usize,
         accumulate: bool,
+        distant: bool,
     ) {
         const WIDE: usize = 4;
         for (column, wide) in groups(columns, WIDE) {
@@ -202,7 +206,7 @@ vectorized! {
                         ($n:expr, $($m:literal)*) => {
                             match height {
                                 $($m => dots::<T::V<S>, $m, { $n }>(
-                                    rows, b, step, c, stride, accumulate,
+                                    rows, b, step, c, stride, accumulate, distant,
                                 ),)*
                                 _ => unreachable!("{height} rows"),
                             }
@@ -237,6 +241,7 @@ unsafe fn dots<V: Vector, const M: usize, const N: usize>(
     c: *mut V::Elem,
     stride: usize,
     accumulate: bool,
+    distant: bool,
 ) {
     let k = left.len;
     let mut sums = [[V::zero(); N]; M];
@@ -244,7 +249,12 @@ unsafe fn dots<V: Vector, const M: usize, const N: usize>(
     for at in (0..whole).step_by(V::LANES) {
         let mut right = [V::zero(); N];
         for j in 0..N {
-            right[j] = V::load(b.offset(j as isize * step).add(at));
+            let column = b.wrapping_offset(j as isize * step).wrapping_add(at);
+            right[j] = V::load(column);
+            // Columns are too short for the processor to foresee the next ones.
+            if distant {
+                V::prefetch(column.wrapping_offset(N as isize * step));
+            }
         }
         for i in 0..M {
             let left = V::load(left.start.offset(i as isize * left.stride).add(at));
