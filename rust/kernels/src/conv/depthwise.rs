@@ -12,16 +12,17 @@ use std::ops::Range;
 use super::Shape;
 use crate::memory::Scratch;
 use crate::planes::{self, Bands, Gather, Moves, part};
-use crate::simd::Vector;
+use crate::simd::{MAX_LANES, Vector};
 use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
 
 /// Vectors that the plain loops sum at a time.
 const WIDE: usize = 4;
 
-/// Whether each channel has kernels of its own that move over it in an ordinary way.
+/// Whether each channel has kernels of its own that move over it in an ordinary way. Kernels that fill
+/// a vector are faster side by side.
 pub(super) fn suits(shape: &Shape) -> bool {
-    shape.group_c() == 1 && shape.moves().are_ordinary()
+    shape.group_c() == 1 && shape.group_o() < MAX_LANES && shape.moves().are_ordinary()
 }
 
 impl Shape {
