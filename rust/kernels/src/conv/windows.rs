@@ -197,9 +197,9 @@ impl Pass {
         (0..self.chunk).flat_map(windows).collect()
     }
 
-    /// Numbers of the copy.
+    /// Numbers of the copy, and of vectors that begin with the last in it.
     pub(super) fn copy_len(&self) -> usize {
-        self.chunk * self.source_len()
+        self.chunk * self.source_len() + 2 * MAX_LANES
     }
 
     /// Numbers of a channel in the copy.
