@@ -20,6 +20,9 @@ const PACKED_AT_ONCE: usize = 1 << 22;
 /// Columns of the product up to which the left matrix is read where it lies: packing would not pay.
 const READ_IN_PLACE: usize = 768;
 
+/// Rows up to which the same holds: every group of columns would pack them again.
+const FEW_ROWS: usize = 16;
+
 /// Distance between columns up to which a transposed left matrix is read where it lies: those
 /// farther apart are in pages of their own.
 const NEAR_COLUMNS: usize = 128;
@@ -126,9 +129,9 @@ impl<T: Element> Job<'_, T> {
     /// Shares the product out as blocks of rows, and groups of columns where the rows are few.
     fn run(&self, tile: TileShape) {
         let (a, columns) = (&self.a, self.b.columns());
-        let in_place = columns <= READ_IN_PLACE
-            && (a.column_stride == 1
-                || (a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS));
+        let few = columns <= READ_IN_PLACE || a.rows <= FEW_ROWS;
+        let near = a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS;
+        let in_place = few && (a.column_stride == 1 || near);
         let cost = work(a.rows, columns, a.columns);
         let (blocks, groups) = share(a.rows, columns, tile, in_place, threads::useful(cost));
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
@@ -223,6 +226,10 @@ fn share(
     let blocks = rows.div_ceil(HEIGHT);
     let groups = tasks.div_ceil(blocks).min(panels / fewest).max(1);
     let blocks = blocks.max(tasks.div_ceil(groups).min(most));
+    let groups = match groups {
+        2.. if blocks == 1 => groups.next_multiple_of(threads).min(panels),
+        _ => groups,
+    };
     let even = blocks.next_multiple_of(threads);
     let blocks = balanced(rows, rows.div_ceil(if even <= most { even } else { blocks }));
     let groups = balanced(panels, panels.div_ceil(groups)).map(|(first, count)| {

@@ -56,17 +56,26 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
         b = b.wrapping_offset(p.b_step);
         copy = copy.wrapping_add(N * V::LANES);
     }
-    let whole = columns >= N * V::LANES;
-    for i in 0..M {
-        for j in 0..N {
-            let at = c.wrapping_add(i * c_row + j * V::LANES);
-            if whole {
-                let sum = if accumulate { sums[i][j].add(V::load(at)) } else { sums[i][j] };
-                sum.store(at);
-            } else {
+    if columns < N * V::LANES {
+        for i in 0..M {
+            for j in 0..N {
+                let at = c.wrapping_add(i * c_row + j * V::LANES);
                 let count = columns.saturating_sub(j * V::LANES).min(V::LANES);
                 let before = if accumulate { V::load_first(at, count) } else { V::zero() };
                 sums[i][j].add(before).store_first(at, count);
+            }
+        }
+    } else if accumulate {
+        for i in 0..M {
+            for j in 0..N {
+                let at = c.wrapping_add(i * c_row + j * V::LANES);
+                sums[i][j].add(V::load(at)).store(at);
+            }
+        }
+    } else {
+        for i in 0..M {
+            for j in 0..N {
+                sums[i][j].store(c.wrapping_add(i * c_row + j * V::LANES));
             }
         }
     }

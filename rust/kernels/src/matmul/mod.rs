@@ -154,7 +154,7 @@ pub fn batched<T: Element>(a: ArrayView3<'_, T>, b: ArrayView3<'_, T>) -> Result
 
 /// Cost of a product for the pool.
 fn work(m: usize, n: usize, k: usize) -> usize {
-    m.saturating_mul(n).saturating_mul(k) / 32
+    m.saturating_mul(n).saturating_mul(k) / 24
 }
 
 /// Runs `fill` on rows of contiguous elements: those of `c`, or a copy that then goes back.

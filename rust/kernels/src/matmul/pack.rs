@@ -14,6 +14,12 @@ use crate::{Element, threads, vectorized};
 /// Panels of the right matrix that are packed together.
 const PANELS: usize = 8;
 
+/// Columns of the left matrix that are copied together.
+const TOGETHER: usize = 8;
+
+/// Rows of the right matrix from the one that is copied to the one that is asked for.
+const AHEAD: usize = 8;
+
 /// Height and width of a tile, the vector that the width is a multiple of, and the rows of the
 /// right matrix in a block, of which a panel stays in the nearest caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +142,8 @@ vectorized! {
                 // SAFETY: the row holds `count` numbers, and `out` holds `depth` rows of `whole`.
                 unsafe {
                     let to = out.add(panel * depth + k * wide + i - panel);
+                    let ahead = row.wrapping_offset(AHEAD as isize * step);
+                    T::V::<S>::prefetch_far(ahead.wrapping_add(i));
                     if real == lanes {
                         T::V::<S>::load(row.add(i)).store(to);
                     } else {
@@ -172,8 +180,9 @@ pub(super) unsafe fn pack_left<T: Element>(
 }
 
 vectorized! {
-    /// Copies `depth` columns of `rows` numbers, `step` apart, into panels of balanced heights.
-    /// Columns are read in one go, because each may lie in a page of its own.
+    /// Copies `depth` columns of `rows` numbers, `step` apart, into panels of balanced heights, a few
+    /// columns at a time: each may lie in a page of its own, and panels are a few sets of the cache
+    /// apart.
     fn panels_of_columns<S, T: Element>(
         source: *const T,
         step: isize,
@@ -185,16 +194,19 @@ vectorized! {
         assert!(out.len() >= rows * depth);
         let lanes = T::V::<S>::LANES;
         let out = out.as_mut_ptr();
-        for k in 0..depth {
-            let column = source.wrapping_offset(k as isize * step);
+        for start in (0..depth).step_by(TOGETHER) {
             for (first, height) in balanced(rows, tile_rows) {
-                // SAFETY: the column holds `rows` numbers, and `out` holds `depth` times as many.
-                unsafe {
-                    let to = out.add(first * depth + k * height);
-                    for i in (0..height).step_by(lanes) {
-                        let count = lanes.min(height - i);
-                        T::V::<S>::load_first(column.add(first + i), count)
-                            .store_first(to.add(i), count);
+                for k in start..depth.min(start + TOGETHER) {
+                    let column = source.wrapping_offset(k as isize * step).wrapping_add(first);
+                    T::V::<S>::prefetch_far(column.wrapping_offset(TOGETHER as isize * step));
+                    // SAFETY: a column holds `rows` numbers, and `out` `depth` times as many.
+                    unsafe {
+                        let to = out.add(first * depth + k * height);
+                        for i in (0..height).step_by(lanes) {
+                            let count = lanes.min(height - i);
+                            let part = T::V::<S>::load_first(column.add(i), count);
+                            part.store_first(to.add(i), count);
+                        }
                     }
                 }
             }
@@ -264,7 +276,9 @@ unsafe fn transposed<S: Isa, T: Element>(
         let steps = lanes.min(depth - k);
         let mut block = [T::V::<S>::zero(); MAX_LANES];
         for (j, row) in block[..real].iter_mut().enumerate() {
-            *row = T::V::<S>::load_first(source.wrapping_offset(j as isize * place).add(k), steps);
+            let from = source.wrapping_offset(j as isize * place).add(k);
+            *row = T::V::<S>::load_first(from, steps);
+            T::V::<S>::prefetch_far(from.wrapping_offset(real as isize * place));
         }
         T::V::<S>::transpose(&mut block);
         for (j, line) in block[..steps].iter().enumerate() {

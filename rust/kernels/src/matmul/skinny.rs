@@ -54,7 +54,7 @@ pub(super) fn multiply<T: Element>(
     };
     let along = along(&a, &b);
     let cost = work(a.rows.max(4), b.columns, b.rows);
-    let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(64);
+    let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(16);
     let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };
     let distant = b.rows * b.columns * size_of::<T>() > CLOSE;
     threads::for_each(b.columns.div_ceil(width), cost, |task| {

@@ -33,7 +33,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 20] = [
+const SIZES: [(usize, usize, usize); 24] = [
     (1, 1, 1),
     (1, 7, 300),
     (1, 100, 33),
@@ -54,6 +54,10 @@ const SIZES: [(usize, usize, usize); 20] = [
     (16, 1, 200),
     (64, 1, 400),
     (48, 20, 1),
+    (16, 800, 70),
+    (17, 801, 270),
+    (345, 33, 17),
+    (65, 47, 523),
 ];
 
 fn all_forms<T: Element>() {
@@ -96,7 +100,9 @@ fn every_form_matches_the_textbook() {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    for (m, n, k) in [(700, 300, 600), (1600, 64, 300), (4, 4000, 512)] {
+    for (m, n, k) in
+        [(700, 300, 600), (1600, 64, 300), (4, 4000, 512), (16, 400, 900), (64, 64, 64)]
+    {
         let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
         let mut results = Vec::new();
         for threads in [1, 2, 3] {
