@@ -56,6 +56,7 @@ __all__ = [
     "matmul_matrices",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "max_pool2d_index_backward",
     "ngram_count",
     "ngram_estimate",
     "ngram_estimate_ids",
@@ -557,9 +558,21 @@ def max_pool2d_forward(
     padding: _Pair,
     dilation: _Pair,
     ceil_mode: bool,
+    indices: bool,
     /,
 ) -> tuple[_Array, _Array]: ...
-def max_pool2d_backward(dy: _Array, indices: _Array, plane: _Pair, /) -> _Array: ...
+def max_pool2d_backward(
+    dy: _Array,
+    taps: _Array,
+    plane: _Pair,
+    kernel: _Pair,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    ceil_mode: bool,
+    /,
+) -> _Array: ...
+def max_pool2d_index_backward(dy: _Array, indices: _Array, plane: _Pair, /) -> _Array: ...
 def adaptive_max_pool2d_forward(x: _Array, output_size: _Pair, /) -> tuple[_Array, _Array]: ...
 def avg_pool2d_forward(
     x: _Array,

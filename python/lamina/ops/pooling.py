@@ -55,12 +55,7 @@ def max_pool1d(
     x = _input(op, 1, input)
     windows = _windows(op, 1, kernel_size, stride, padding)
     gaps = _on_image(sizes(op, "dilation", dilation, 1, 1), 1)
-    return _max(
-        x,
-        1,
-        lambda planes: _kernels.max_pool2d_forward(planes, *windows, gaps, ceil_mode),
-        return_indices,
-    )
+    return _moving_max(x, 1, (*windows, gaps, ceil_mode), return_indices)
 
 
 @overload
@@ -111,12 +106,7 @@ def max_pool2d(
     x = _input(op, 2, input)
     windows = _windows(op, 2, kernel_size, stride, padding)
     gaps = _on_image(sizes(op, "dilation", dilation, 2, 1), 1)
-    return _max(
-        x,
-        2,
-        lambda planes: _kernels.max_pool2d_forward(planes, *windows, gaps, ceil_mode),
-        return_indices,
-    )
+    return _moving_max(x, 2, (*windows, gaps, ceil_mode), return_indices)
 
 
 @overload
@@ -141,9 +131,18 @@ def adaptive_max_pool2d(
     """
     op = "adaptive_max_pool2d"
     x = _input(op, 2, input)
+    planes = _planes(x.data, 2)
+    plane = planes.shape[1], planes.shape[2]
     out = _output_size(op, 2, output_size, x.shape)
+    if (step := _even_step(plane, out)) is not None:
+        return _moving_max(x, 2, (step, step, (0, 0), (1, 1), False), return_indices)
+    y, indices = _kernels.adaptive_max_pool2d_forward(planes, out)
     return _max(
-        x, 2, lambda planes: _kernels.adaptive_max_pool2d_forward(planes, out), return_indices
+        x,
+        2,
+        y,
+        lambda dy: _kernels.max_pool2d_index_backward(dy, indices, plane),
+        indices if return_indices else None,
     )
 
 
@@ -212,6 +211,8 @@ def _adaptive_avg(op: str, axes: int, input: Operand, output_size: OutputSize) -
     out = _output_size(op, axes, output_size, x.shape)
     planes = _planes(x.data, axes)
     plane = planes.shape[1], planes.shape[2]
+    if out != (1, 1) and (step := _even_step(plane, out)) is not None:
+        return _avg(x, axes, (step, step, (0, 0)), False, False, None)
     y = _kernels.adaptive_avg_pool2d_forward(planes, out)
 
     def vjp(dy: Array) -> Gradients:
@@ -243,24 +244,35 @@ def _avg(
     return Tensor.record(_output(y, axes, shape), (x,), vjp)
 
 
-def _max(
-    x: Tensor, axes: int, forward: Callable[[Array], tuple[Array, Array]], return_indices: bool
+def _moving_max(
+    x: Tensor, axes: int, options: tuple[_Pair, _Pair, _Pair, _Pair, bool], return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     planes = _planes(x.data, axes)
-    y, indices = forward(planes)
-    shape = x.data.shape
-    if not (return_indices or (state.recording and x.requires_grad)):
-        return wrap(_output(y, axes, shape))
     plane = planes.shape[1], planes.shape[2]
+    y, places = _kernels.max_pool2d_forward(planes, *options, return_indices)
+
+    def gradient(dy: Array) -> Array:
+        if places.dtype == np.uint8:
+            return _kernels.max_pool2d_backward(dy, places, plane, *options)
+        return _kernels.max_pool2d_index_backward(dy, places, plane)
+
+    return _max(x, axes, y, gradient, places if return_indices else None)
+
+
+def _max(
+    x: Tensor, axes: int, y: Array, gradient: Callable[[Array], Array], indices: Array | None
+) -> Tensor | tuple[Tensor, Tensor]:
+    shape = x.data.shape
+    if indices is None and not (state.recording and x.requires_grad):
+        return wrap(_output(y, axes, shape))
 
     def vjp(dy: Array) -> Gradients:
-        dx = _kernels.max_pool2d_backward(dy.reshape(y.shape), indices, plane)
-        return (dx.reshape(shape),)
+        return (gradient(dy.reshape(y.shape)).reshape(shape),)
 
     out = Tensor.record(_output(y, axes, shape), (x,), vjp)
-    if return_indices:
-        return out, Tensor(_output(indices, axes, shape).astype(np.int64))
-    return out
+    if indices is None:
+        return out
+    return out, Tensor(_output(indices, axes, shape).astype(np.int64))
 
 
 def _input(op: str, axes: int, input: Operand) -> Tensor:
@@ -296,6 +308,13 @@ def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -
         raise ValueError(f"{op}: output_size: expected {axes} numbers, got {size}")
     given = tuple(n if m is None else m for m, n in zip(wanted, shape[-axes:], strict=True))
     return _on_image(sizes(op, "output_size", given, axes, 0), 1)
+
+
+def _even_step(plane: _Pair, out: _Pair) -> _Pair | None:
+    """The windows that cover ``plane`` without overlap, if there are such."""
+    if 0 in plane or 0 in out or plane[0] % out[0] or plane[1] % out[1]:
+        return None
+    return plane[0] // out[0], plane[1] // out[1]
 
 
 def _planes(x: Array, axes: int) -> Array:

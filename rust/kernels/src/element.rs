@@ -2,10 +2,11 @@
 
 use ndarray::NdFloat;
 
+use crate::memory::Plain;
 use crate::simd::{Isa, Vector};
 
 /// `f32`, the fast path, or `f64`, for gradient checks and statistics.
-pub trait Element: NdFloat + num_traits::FromPrimitive + Default {
+pub trait Element: NdFloat + num_traits::FromPrimitive + Default + Plain {
     /// The vector of this element under the instruction set `S`.
     type V<S: Isa>: Vector<Elem = Self>;
 

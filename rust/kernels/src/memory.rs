@@ -50,8 +50,23 @@ fn room<T>(len: usize) -> Vec<T> {
     block
 }
 
+/// Numbers that have no other bits.
+///
+/// # Safety
+/// Every bit pattern is a value.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: so it is for numbers.
+unsafe impl Plain for f32 {}
+// SAFETY: as above.
+unsafe impl Plain for f64 {}
+// SAFETY: as above.
+unsafe impl Plain for i32 {}
+// SAFETY: as above.
+unsafe impl Plain for u8 {}
+
 /// `len` numbers of unspecified value, for a kernel that writes all of them.
-pub fn unfilled<T: Element>(len: usize) -> Vec<T> {
+pub fn unfilled<T: Plain>(len: usize) -> Vec<T> {
     let mut block = room::<T>(len);
     // SAFETY: capacity is `len`; every bit pattern is a number; `freeze` makes the content defined.
     unsafe {
@@ -104,7 +119,7 @@ fn len_of<T>(dim: &impl Dimension) -> usize {
 /// An array of unspecified value in C order, for a kernel that writes all of it.
 pub fn unfilled_array<T, Sh, D>(shape: Sh) -> Array<T, D>
 where
-    T: Element,
+    T: Plain,
     D: Dimension,
     Sh: ShapeBuilder<Dim = D>,
 {

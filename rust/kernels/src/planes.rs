@@ -3,11 +3,14 @@
 //! At output `j` and tap `k` a window sees column `s j + d k` of the padded plane. Rows are copied
 //! with their padding, columns apart by their remainder of `s`, so each tap reads one stretch of
 //! consecutive numbers and the edges need no test.
+#![allow(unsafe_code)]
 
 use std::ops::Range;
 
+use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector};
-use crate::{Element, threads, vectorized};
+use crate::threads::{self, Shared};
+use crate::{Element, vectorized};
 
 /// Numbers of a band of a plane, whose rows with padding stay in the first cache.
 const BAND: usize = 1 << 12;
@@ -64,6 +67,20 @@ impl Moves {
     pub fn tap(&self, kx: usize) -> usize {
         let (at, stride) = (kx * self.dilation[1], self.stride[1]);
         at % stride * self.phase_len() + at / stride
+    }
+
+    /// Where each tap reads for the first output, from the first row that it sees on.
+    pub fn taps(&self) -> Vec<usize> {
+        let row = |ky: usize| ky * self.dilation[0] * self.row_len();
+        let all = |ky: usize| (0..self.kernel[1]).map(move |kx| row(ky) + self.tap(kx));
+        (0..self.kernel[0]).flat_map(all).collect()
+    }
+
+    /// First tap with which output `index` sees the plane rather than the padding before it.
+    #[inline(always)]
+    pub fn first_tap(&self, axis: usize, index: usize) -> usize {
+        let before = self.pad[axis] - (index * self.stride[axis]) as isize;
+        (before.max(0) as usize).div_ceil(self.dilation[axis])
     }
 
     /// Rows of the padded plane that the outputs in rows `out` see.
@@ -185,6 +202,44 @@ impl Gather {
                 }
             }
         }
+    }
+
+    /// Writes `dx`, `planes` of what `moves` says: for each band, `sum` writes its sums `apart` with
+    /// two scratches for copied rows that are zero around them.
+    pub fn each_band<T: Element>(
+        moves: &Moves,
+        planes: usize,
+        work: usize,
+        dx: &mut [T],
+        sum: impl Fn(&Self, usize, [&mut [T]; 2], &mut [T]) + Sync,
+    ) {
+        let bands = Bands::new(moves, planes, work);
+        let rows = |band: usize| bands.rows(moves.image[0], band);
+        let gathers: Vec<_> = (0..bands.count).map(|band| Self::new(moves, rows(band))).collect();
+        let seen_len = gathers.iter().map(Self::seen_len).max().unwrap_or(0);
+        let out = Shared::new(dx);
+        bands.for_each(|piece| {
+            let mut scratch = [Scratch::zeros(seen_len), Scratch::zeros(seen_len)];
+            let mut apart = Scratch::new(bands.most(moves.image[0]) * gathers[0].apart_len);
+            for index in piece {
+                let (plane, band) = (index / bands.count, index % bands.count);
+                sum(
+                    &gathers[band],
+                    plane,
+                    scratch.each_mut().map(|scratch| &mut **scratch),
+                    &mut apart,
+                );
+                // SAFETY: bands differ.
+                let dx = unsafe { out.slice(part(plane, moves.image, &rows(band))) };
+                join_rows(&apart, gathers[band].apart_len, moves.image[1], moves.stride[1], dx);
+            }
+        });
+    }
+
+    /// Panics where a stretch of `len` numbers leaves the `seen` copied ones.
+    #[inline(always)]
+    pub fn check(&self, terms: &[(usize, usize)], len: usize, seen: usize) {
+        assert!(terms.iter().all(|term| term.1 + len <= seen), "rows that were copied");
     }
 
     /// Numbers of the copied rows.
@@ -325,5 +380,19 @@ fn join<V: Vector>(from: &[V::Elem], len: usize, stride: usize, line: &mut [V::E
     }
     for (q, from) in from.chunks_exact(len).enumerate().take(line.len()) {
         line[q..].iter_mut().step_by(stride).zip(from).for_each(|(to, &x)| *to = x);
+    }
+}
+
+vectorized! {
+    /// Sum of numbers, in an order fixed by their count.
+    pub(crate) fn sum<S, T: Element>(x: &[T]) -> T {
+        let lanes = T::V::<S>::LANES;
+        let mut sums = [T::V::<S>::zero(); 4];
+        for x in x.chunks(4 * lanes) {
+            for (x, sum) in x.chunks(lanes).zip(&mut sums) {
+                *sum = sum.add(T::V::<S>::read(x));
+            }
+        }
+        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
     }
 }

@@ -73,6 +73,7 @@ mod _kernels {
     use crate::pooling::{
         adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,
         avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
+        max_pool2d_index_backward,
     };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};

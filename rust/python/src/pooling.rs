@@ -1,14 +1,22 @@
 //! Pooling of planes.
 
-use lamina_kernels::pooling::{self, Divisor, Options};
-use ndarray::Ix3;
-use numpy::IntoPyArray;
+use lamina_kernels::pooling::{self, Divisor, Options, Places};
+use ndarray::{Array3, Ix3};
+use numpy::{Element as NumpyElement, IntoPyArray};
 use pyo3::prelude::*;
 
 use crate::convert::{array, by_dtype, enter};
 
-/// An output and the indices of its numbers in the plane.
+/// An output and where its numbers were.
 type Maxima<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+fn maxima<'py, T: NumpyElement>(py: Python<'py>, (y, places): (Array3<T>, Places)) -> Maxima<'py> {
+    let places = match places {
+        Places::Taps(taps) => taps.into_pyarray(py).into_any(),
+        Places::Indices(indices) => indices.into_pyarray(py).into_any(),
+    };
+    (y.into_pyarray(py).into_any(), places)
+}
 
 fn divisor(count_include_pad: bool, divisor_override: Option<usize>) -> Divisor {
     match divisor_override {
@@ -18,9 +26,10 @@ fn divisor(count_include_pad: bool, divisor_override: Option<usize>) -> Divisor 
     }
 }
 
-/// Largest number of each window and its index in the plane.
+/// Largest number of each window and where it was: int32 indices in the plane where `indices`, else
+/// uint8 taps of the windows if those can tell.
 #[pyfunction]
-#[pyo3(signature = (x, kernel, stride, padding, dilation, ceil_mode, /))]
+#[pyo3(signature = (x, kernel, stride, padding, dilation, ceil_mode, indices, /))]
 pub(crate) fn max_pool2d_forward<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
@@ -29,21 +38,44 @@ pub(crate) fn max_pool2d_forward<'py>(
     padding: [usize; 2],
     dilation: [usize; 2],
     ceil_mode: bool,
+    indices: bool,
 ) -> PyResult<Maxima<'py>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
         let options = Options { kernel, stride, padding, dilation, ceil_mode };
-        let work = || pooling::max_forward(x.view(), &options);
-        let (y, indices) = enter(py, "pooling", x.len() * 4, work)?;
-        Ok((y.into_pyarray(py).into_any(), indices.into_pyarray(py).into_any()))
+        let work = || pooling::max_forward(x.view(), &options, indices);
+        Ok(maxima(py, enter(py, "pooling", x.len() * 4, work)?))
     })
 }
 
-/// Gradient of the input of any maximum.
+/// Gradient of the input of a maximum from the taps of its windows.
+#[pyfunction]
+#[pyo3(signature = (dy, taps, plane, kernel, stride, padding, dilation, ceil_mode, /))]
+pub(crate) fn max_pool2d_backward<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    taps: &Bound<'py, PyAny>,
+    plane: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    ceil_mode: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(dy, T => {
+        let (dy, taps) = (array::<T, Ix3>("dy", dy)?, array::<u8, Ix3>("taps", taps)?);
+        let (dy, taps) = (dy.c_order()?, taps.c_order()?);
+        let options = Options { kernel, stride, padding, dilation, ceil_mode };
+        let work = || pooling::max_backward(dy.view(), taps.view(), plane, &options);
+        Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
+    })
+}
+
+/// Gradient of the input of any maximum from indices in the plane.
 #[pyfunction]
 #[pyo3(signature = (dy, indices, plane, /))]
-pub(crate) fn max_pool2d_backward<'py>(
+pub(crate) fn max_pool2d_index_backward<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     indices: &Bound<'py, PyAny>,
@@ -52,7 +84,7 @@ pub(crate) fn max_pool2d_backward<'py>(
     by_dtype!(dy, T => {
         let (dy, indices) = (array::<T, Ix3>("dy", dy)?, array::<i32, Ix3>("indices", indices)?);
         let (dy, indices) = (dy.c_order()?, indices.c_order()?);
-        let work = || pooling::max_backward(dy.view(), indices.view(), plane);
+        let work = || pooling::index_backward(dy.view(), indices.view(), plane);
         Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
     })
 }
@@ -69,8 +101,7 @@ pub(crate) fn adaptive_max_pool2d_forward<'py>(
         let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
         let work = || pooling::adaptive_max_forward(x.view(), output_size);
-        let (y, indices) = enter(py, "pooling", x.len() * 2, work)?;
-        Ok((y.into_pyarray(py).into_any(), indices.into_pyarray(py).into_any()))
+        Ok(maxima(py, enter(py, "pooling", x.len() * 2, work)?))
     })
 }
 

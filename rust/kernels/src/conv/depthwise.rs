@@ -125,30 +125,16 @@ fn turned_gradient<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [
 }
 
 fn strided_gradient<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) {
-    let (moves, bands) = (shape.moves(), shape.bands());
     let (kernels, taps) = (shape.group_o(), shape.taps());
-    let gathers: Vec<_> = (0..bands.count)
-        .map(|band| Gather::new(&moves, bands.rows(shape.image[0], band)))
-        .collect();
-    let most_seen = gathers.iter().map(Gather::seen_len).max().unwrap_or(0);
-    let out = Shared::new(dx);
-    bands.for_each(|piece| {
-        let mut seen = Scratch::zeros(most_seen);
-        let mut apart = Scratch::new(bands.most(shape.image[0]) * gathers[0].apart_len);
-        for index in piece {
-            let (plane, band) = (index / bands.count, index % bands.count);
-            let gather = &gathers[band];
-            for kernel in 0..kernels {
-                let dy = &dy[(plane * kernels + kernel) * shape.out_plane()..];
-                copy_rows(&gather.moves, dy, gather.rows.clone(), &mut seen);
-                let o = plane % shape.c * kernels + kernel;
-                let start = (kernel == 0).then(T::zero);
-                add_up(gather, &seen, &weight[o * taps..][..taps], start, &mut apart);
-            }
-            let rows = bands.rows(shape.image[0], band);
-            // SAFETY: bands of the image differ.
-            let dx = unsafe { out.slice(part(plane, shape.image, &rows)) };
-            planes::join_rows(&apart, gather.apart_len, shape.image[1], shape.stride[1], dx);
+    let planes = shape.n * shape.c;
+    let work = shape.cost() / planes;
+    Gather::each_band(&shape.moves(), planes, work, dx, |gather, plane, [seen, _], apart| {
+        for kernel in 0..kernels {
+            let dy = &dy[(plane * kernels + kernel) * shape.out_plane()..];
+            copy_rows(&gather.moves, dy, gather.rows.clone(), seen);
+            let o = plane % shape.c * kernels + kernel;
+            let start = (kernel == 0).then(T::zero);
+            add_up(gather, seen, &weight[o * taps..][..taps], start, apart);
         }
     });
 }

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
-use crate::simd::Vector;
-use crate::{Element, Error, Result, check_shape, memory, threads, vectorized};
+use crate::planes::sum;
+use crate::{Element, Error, Result, check_shape, memory, threads};
 
 static EXACT: AtomicBool = AtomicBool::new(false);
 
@@ -431,19 +431,6 @@ fn bias_gradient<T: Element>(dy: &[T], n: usize, o: usize, plane: usize) -> Arra
         T::of(sum)
     });
     Array1::from_vec(sums)
-}
-
-vectorized! {
-    fn sum<S, T: Element>(x: &[T]) -> T {
-        let lanes = T::V::<S>::LANES;
-        let mut sums = [T::V::<S>::zero(); 4];
-        for x in x.chunks(4 * lanes) {
-            for (x, sum) in x.chunks(lanes).zip(&mut sums) {
-                *sum = sum.add(T::V::<S>::read(x));
-            }
-        }
-        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
-    }
 }
 
 #[cfg(test)]

@@ -228,5 +228,25 @@ impl Vector for F32x8 {
             )
         }
     }
+    #[inline(always)]
+    fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
+        // SAFETY: see above; as many bytes are there.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            Self(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)))
+        }
+    }
+    #[inline(always)]
+    fn to_bytes(self) -> [u8; MAX_LANES] {
+        let mut bytes = [0; MAX_LANES];
+        // SAFETY: see above; there is room for as many bytes.
+        unsafe {
+            let wide = _mm256_cvtps_epi32(self.0);
+            let half =
+                _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256::<1>(wide));
+            _mm_storel_epi64(bytes.as_mut_ptr().cast(), _mm_packus_epi16(half, half));
+        }
+        bytes
+    }
     math::functions!();
 }

@@ -215,5 +215,23 @@ impl Vector for F32x16 {
             )
         }
     }
+    #[inline(always)]
+    fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
+        // SAFETY: see above; as many bytes are there.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+        }
+    }
+    #[inline(always)]
+    fn to_bytes(self) -> [u8; MAX_LANES] {
+        let mut bytes = [0; MAX_LANES];
+        // SAFETY: see above; there is room for as many bytes.
+        unsafe {
+            let narrow = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0));
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), narrow);
+        }
+        bytes
+    }
     math::functions!();
 }

@@ -184,6 +184,24 @@ pub trait Vector: Copy {
         (Self::read(&both), Self::read(&both[Self::LANES..]))
     }
 
+    /// The first `LANES` of `bytes` as numbers.
+    #[inline(always)]
+    fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
+        let mut lanes = [Self::Elem::default(); MAX_LANES];
+        for (lane, byte) in lanes.iter_mut().zip(bytes) {
+            *lane = Self::Elem::of(f64::from(byte));
+        }
+        Self::read(&lanes)
+    }
+
+    /// Lanes that are integers of a byte as such, before zeros.
+    #[inline(always)]
+    fn to_bytes(self) -> [u8; MAX_LANES] {
+        let mut lanes = [Self::Elem::default(); MAX_LANES];
+        self.write(&mut lanes);
+        lanes.map(|lane| lane.f64() as u8)
+    }
+
     /// `e^x`; 0 below the smallest normal result, infinity above the range, NaN for NaN.
     fn exp(self) -> Self;
     /// Natural logarithm; `-inf` at 0, NaN below.
@@ -246,6 +264,29 @@ pub trait Vector: Copy {
         } else {
             // SAFETY: the slice holds as many as are written.
             unsafe { self.store_first(to.as_mut_ptr(), to.len()) }
+        }
+    }
+
+    /// The first bytes of `from` as numbers, at most a register full; zero in lanes beyond its end.
+    #[inline(always)]
+    fn read_bytes(from: &[u8]) -> Self {
+        let mut bytes = [0; MAX_LANES];
+        if from.len() >= Self::LANES {
+            bytes[..Self::LANES].copy_from_slice(&from[..Self::LANES]);
+        } else {
+            bytes[..from.len()].copy_from_slice(from);
+        }
+        Self::from_bytes(bytes)
+    }
+
+    /// Writes the first lanes, integers of a byte, over `to`, at most a register full.
+    #[inline(always)]
+    fn write_bytes(self, to: &mut [u8]) {
+        let bytes = self.to_bytes();
+        if to.len() >= Self::LANES {
+            to[..Self::LANES].copy_from_slice(&bytes[..Self::LANES]);
+        } else {
+            to.copy_from_slice(&bytes[..to.len()]);
         }
     }
 

@@ -1,0 +1,435 @@
+//! Pooling of planes `[P, H, W]`: the largest or the mean of each window.
+//!
+//! max:  y = x at the first largest place of the window    dx: dy added at that place
+//! mean: y = sum of the window / divisor                   dx: dy / divisor added over the window
+//!
+//! Windows are the product of one range for each axis. Those that move in an ordinary way run over
+//! padded rows ([`crate::planes`]), others number by number. Padding counts as `-inf` for the maximum; for
+//! the mean as zeros that the divisor counts or not. Adaptive windows are
+//! `floor(i H / OH) .. ceil((i + 1) H / OH)`.
+
+mod average;
+mod max;
+
+pub use average::{adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward};
+pub use max::{Places, adaptive_max_forward, index_backward, max_backward, max_forward};
+
+use crate::planes::Moves;
+use crate::{Element, Error, Result, memory};
+
+/// Windows of a kernel that moves over the plane, for each axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Length of a window.
+    pub kernel: [usize; 2],
+    /// Step from one window to the next.
+    pub stride: [usize; 2],
+    /// Padding at either end, at most half the kernel.
+    pub padding: [usize; 2],
+    /// Step from one number of a window to the next; 1 for the mean.
+    pub dilation: [usize; 2],
+    /// Whether a last window may reach over the end.
+    pub ceil_mode: bool,
+}
+
+/// What the mean divides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Divisor {
+    /// Numbers of the window, those of the padding too.
+    Padded,
+    /// Numbers of the window that lie in the plane.
+    Inside,
+    /// This number.
+    Fixed(usize),
+}
+
+/// One window on one axis.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    start: usize,
+    end: usize,
+    /// Length with the padding that it covers.
+    padded: usize,
+}
+
+/// All windows of a plane.
+#[derive(Debug)]
+struct Windows {
+    axes: [Vec<Window>; 2],
+    dilation: [usize; 2],
+    plane: [usize; 2],
+}
+
+impl Windows {
+    fn new(op: &'static str, plane: [usize; 2], options: &Options) -> Result<Self> {
+        if plane.contains(&0) {
+            return Err(Error::value(op, "x", format!("expected no empty plane, got {plane:?}")));
+        }
+        let mut axes = [Vec::new(), Vec::new()];
+        for axis in 0..2 {
+            axes[axis] = axis_windows(op, plane[axis], options, axis)?;
+        }
+        Ok(Self { axes, dilation: options.dilation, plane })
+    }
+
+    fn adaptive(op: &'static str, plane: [usize; 2], out: [usize; 2]) -> Result<Self> {
+        if plane.contains(&0) && !out.contains(&0) {
+            return Err(Error::value(op, "x", format!("expected no empty plane, got {plane:?}")));
+        }
+        let mut axes = [Vec::new(), Vec::new()];
+        for axis in 0..2 {
+            let (len, count) = (plane[axis], out[axis]);
+            reserve(op, "output_size", &mut axes[axis], count)?;
+            axes[axis].extend((0..count).map(|i| {
+                // The product of index and length may leave 64 bits.
+                let start = (i as u128 * len as u128 / count as u128) as usize;
+                let end = ((i as u128 + 1) * len as u128).div_ceil(count as u128) as usize;
+                Window { start, end, padded: end - start }
+            }));
+        }
+        Ok(Self { axes, dilation: [1, 1], plane })
+    }
+
+    /// How windows of `options` move, where they do so in an ordinary way.
+    fn moves(&self, options: &Options) -> Option<Moves> {
+        let moves = Moves {
+            image: self.plane,
+            out: [self.axes[0].len(), self.axes[1].len()],
+            kernel: options.kernel,
+            stride: options.stride,
+            dilation: options.dilation,
+            pad: options.padding.map(|pad| pad as isize),
+        };
+        moves.are_ordinary().then_some(moves)
+    }
+
+    /// Shape of the output for `planes` planes.
+    fn shape(&self, planes: usize) -> [usize; 3] {
+        [planes, self.axes[0].len(), self.axes[1].len()]
+    }
+}
+
+fn reserve<T>(op: &'static str, arg: &'static str, list: &mut Vec<T>, count: usize) -> Result<()> {
+    if !memory::fits::<f64>(&[count, 3]) {
+        return Err(Error::value(op, arg, format!("expected what fits in memory, got {count}")));
+    }
+    list.try_reserve_exact(count).map_err(|_| Error::Memory(count.saturating_mul(size_of::<T>())))
+}
+
+fn axis_windows(
+    op: &'static str,
+    len: usize,
+    options: &Options,
+    axis: usize,
+) -> Result<Vec<Window>> {
+    let (kernel, stride) = (options.kernel[axis], options.stride[axis]);
+    let (pad, dilation) = (options.padding[axis], options.dilation[axis]);
+    for (arg, value) in [("kernel_size", kernel), ("stride", stride), ("dilation", dilation)] {
+        if value == 0 {
+            return Err(Error::value(op, arg, "expected at least 1, got 0"));
+        }
+    }
+    if pad > kernel / 2 {
+        let message = format!("expected at most half of kernel_size {kernel}, got {pad}");
+        return Err(Error::value(op, "padding", message));
+    }
+    let span = (kernel - 1).checked_mul(dilation).and_then(|last| last.checked_add(1));
+    let padded = len + 2 * pad;
+    // In ceil mode the only window may miss less than a stride.
+    let reach = if options.ceil_mode { padded.saturating_add(stride - 1) } else { padded };
+    let Some(span) = span.filter(|&span| span <= reach) else {
+        let message = format!(
+            "expected a window no larger than the padded input of length {padded}, got {kernel}"
+        );
+        return Err(Error::value(op, "kernel_size", message));
+    };
+    let free = padded.saturating_sub(span);
+    let mut count = free / stride + 1;
+    // A window that starts in the padding after the end would see nothing.
+    if options.ceil_mode && !free.is_multiple_of(stride) && count * stride < len + pad {
+        count += 1;
+    }
+    let mut windows = Vec::new();
+    reserve(op, "x", &mut windows, count)?;
+    for i in 0..count {
+        let first = i * stride;
+        let last = first.saturating_add(span).min(padded);
+        let skipped = pad.saturating_sub(first).div_ceil(dilation);
+        let start = first + skipped * dilation - pad;
+        let end = last.saturating_sub(pad).min(len);
+        if start >= end {
+            let message = format!("expected windows that see the input, got {dilation}");
+            return Err(Error::value(op, "dilation", message));
+        }
+        windows.push(Window { start, end, padded: last - first });
+    }
+    Ok(windows)
+}
+
+fn check_output<T: Element>(op: &'static str, shape: [usize; 3]) -> Result<()> {
+    if memory::fits::<T>(&shape) {
+        return Ok(());
+    }
+    Err(Error::value(op, "x", format!("expected an output that fits in memory, got {shape:?}")))
+}
+
+/// Simple operations for an input of `len` numbers.
+fn cost(len: usize, windows: &Windows) -> usize {
+    let per_axis = |axis: usize| {
+        let seen: usize = windows.axes[axis].iter().map(|window| window.end - window.start).sum();
+        seen.div_ceil(windows.plane[axis].max(1))
+    };
+    len.saturating_mul(1 + per_axis(0).saturating_mul(per_axis(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, ArrayView3, array};
+
+    use super::*;
+
+    const PLAIN: Options = Options {
+        kernel: [2, 2],
+        stride: [2, 2],
+        padding: [0, 0],
+        dilation: [1, 1],
+        ceil_mode: false,
+    };
+
+    fn max_indices<T: Element>(
+        x: ArrayView3<'_, T>,
+        options: &Options,
+    ) -> (Array3<T>, Array3<i32>) {
+        match max_forward(x, options, true).unwrap() {
+            (y, Places::Indices(indices)) => (y, indices),
+            (_, Places::Taps(_)) => panic!("indices were asked for"),
+        }
+    }
+
+    #[test]
+    fn largest_and_where_it_was() {
+        let x = array![[[1.0f32, 5.0, 2.0], [4.0, 3.0, f32::NAN], [0.0, -1.0, 7.0]]];
+        let (y, indices) = max_indices(x.view(), &PLAIN);
+        assert_eq!((y[[0, 0, 0]], indices[[0, 0, 0]]), (5.0, 1));
+        let ceil = Options { ceil_mode: true, ..PLAIN };
+        let (y, indices) = max_indices(x.view(), &ceil);
+        assert_eq!(y.shape(), [1, 2, 2]);
+        assert!(y[[0, 0, 1]].is_nan() && indices[[0, 0, 1]] == 5);
+        assert_eq!((y[[0, 1, 0]], indices[[0, 1, 1]]), (0.0, 8));
+        let dx = index_backward(y.view(), indices.view(), [3, 3]).unwrap();
+        assert_eq!(dx[[0, 0, 1]], 5.0);
+    }
+
+    /// Numbers of which many are equal.
+    fn few_values<T: Element>(shape: [usize; 3]) -> Array3<T> {
+        let mut state = 1u32;
+        Array3::from_shape_simple_fn(shape, || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            T::of(f64::from(state >> 28) - 8.0)
+        })
+    }
+
+    /// Calls `run(window, place)` for each place in each window of a plane.
+    fn each_place(windows: &Windows, mut run: impl FnMut([usize; 2], [usize; 2])) {
+        for (i, row) in windows.axes[0].iter().enumerate() {
+            for (j, column) in windows.axes[1].iter().enumerate() {
+                for y in (row.start..row.end).step_by(windows.dilation[0]) {
+                    for x in (column.start..column.end).step_by(windows.dilation[1]) {
+                        run([i, j], [y, x]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check<T: Element>(shape: [usize; 3], options: &Options, special: Option<f64>) {
+        let plane = [shape[1], shape[2]];
+        let windows = Windows::new("test", plane, options).unwrap();
+        let mut x = few_values::<T>(shape);
+        if let Some(special) = special {
+            x.iter_mut().step_by(7).for_each(|x| *x = T::of(special));
+        }
+        let mut y = Array3::from_elem(windows.shape(shape[0]), T::neg_infinity());
+        let mut indices = Array3::from_elem(y.raw_dim(), -1);
+        let mut dx = Array3::<T>::zeros(shape);
+        let dy = few_values::<T>(windows.shape(shape[0]));
+        for p in 0..shape[0] {
+            each_place(&windows, |[i, j], [row, column]| {
+                let (x, y, index) =
+                    (x[[p, row, column]], &mut y[[p, i, j]], &mut indices[[p, i, j]]);
+                if *index < 0 || x > *y || x.is_nan() {
+                    (*y, *index) = (x, (row * plane[1] + column) as i32);
+                }
+            });
+            for (dy, &index) in dy
+                .index_axis(ndarray::Axis(0), p)
+                .iter()
+                .zip(indices.index_axis(ndarray::Axis(0), p))
+            {
+                dx[[p, index as usize / plane[1], index as usize % plane[1]]] += *dy;
+            }
+        }
+        let same = |a: &Array3<T>, b: &Array3<T>| {
+            a.shape() == b.shape()
+                && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
+        };
+        for threads in [1, 3] {
+            crate::threads::set_num_threads(threads);
+            let (got, found) = max_indices(x.view(), options);
+            assert!(same(&got, &y) && found == indices, "{shape:?} {options:?}");
+            let (got, Places::Taps(taps)) = max_forward(x.view(), options, false).unwrap() else {
+                panic!("taps of windows that move in an ordinary way");
+            };
+            assert!(same(&got, &y), "{shape:?} {options:?}");
+            let got = max_backward(dy.view(), taps.view(), plane, options).unwrap();
+            assert!(same(&got, &dx), "{shape:?} {options:?}");
+        }
+        if special.is_none() && options.dilation == [1, 1] {
+            check_means(&x, &dy, &windows, options);
+        }
+    }
+
+    fn check_means<T: Element>(
+        x: &Array3<T>,
+        dy: &Array3<T>,
+        windows: &Windows,
+        options: &Options,
+    ) {
+        for divisor in [Divisor::Padded, Divisor::Inside, Divisor::Fixed(3)] {
+            let mut y = Array3::<f64>::zeros(dy.raw_dim());
+            let mut dx = Array3::<f64>::zeros(x.raw_dim());
+            for p in 0..x.dim().0 {
+                each_place(windows, |[i, j], [row, column]| {
+                    let (down, across) = (&windows.axes[0][i], &windows.axes[1][j]);
+                    let scale = match divisor {
+                        Divisor::Padded => 1.0 / (down.padded * across.padded) as f64,
+                        Divisor::Fixed(count) => 1.0 / count as f64,
+                        Divisor::Inside => {
+                            1.0 / ((down.end - down.start) * (across.end - across.start)) as f64
+                        }
+                    };
+                    y[[p, i, j]] += x[[p, row, column]].f64() * scale;
+                    dx[[p, row, column]] += dy[[p, i, j]].f64() * scale;
+                });
+            }
+            let close = |a: &Array3<T>, b: &Array3<f64>| {
+                a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| (a.f64() - b).abs() < 1e-5)
+            };
+            let got = avg_forward(x.view(), options, divisor).unwrap();
+            assert!(close(&got, &y), "{options:?} {divisor:?}");
+            let plane = [x.dim().1, x.dim().2];
+            let got = avg_backward(dy.view(), plane, options, divisor).unwrap();
+            assert!(close(&got, &dx), "{options:?} {divisor:?}");
+        }
+    }
+
+    #[test]
+    fn windows_match_their_definition() {
+        let resnet = Options { kernel: [3, 3], padding: [1, 1], ..PLAIN };
+        let wide = Options { kernel: [2, 5], stride: [1, 3], padding: [1, 2], ..PLAIN };
+        let gaps = Options {
+            kernel: [3, 2],
+            stride: [2, 1],
+            padding: [1, 0],
+            dilation: [2, 3],
+            ceil_mode: true,
+        };
+        let sparse = Options { kernel: [2, 1], stride: [5, 4], ceil_mode: true, ..PLAIN };
+        let signal = Options { kernel: [1, 4], stride: [1, 2], padding: [0, 2], ..PLAIN };
+        for options in [PLAIN, Options { ceil_mode: true, ..PLAIN }, resnet, wide, gaps, sparse] {
+            for shape in
+                [[2, 112, 112], [3, 28, 29], [2, 7, 40], [1, 5, 6], [0, 5, 6], [2, 300, 33]]
+            {
+                for special in [None, Some(f64::NAN), Some(f64::NEG_INFINITY), Some(f64::INFINITY)]
+                {
+                    check::<f32>(shape, &options, special);
+                }
+                check::<f64>(shape, &options, None);
+            }
+        }
+        check::<f32>([3, 1, 1000], &signal, None);
+        check::<f32>([2, 3, 3], &Options { kernel: [1, 1], stride: [1, 1], ..PLAIN }, None);
+    }
+
+    #[test]
+    fn a_window_of_nothing_but_minus_infinity_found_its_first_number() {
+        let x = Array3::from_elem([1, 4, 4], f32::NEG_INFINITY);
+        let resnet = Options { kernel: [3, 3], padding: [1, 1], ..PLAIN };
+        let (y, indices) = max_indices(x.view(), &resnet);
+        assert!(y.iter().all(|&y| y == f32::NEG_INFINITY));
+        assert_eq!(indices, array![[[0, 1], [4, 5]]]);
+    }
+
+    #[test]
+    fn more_taps_than_a_byte_tells_apart() {
+        let x = few_values::<f32>([2, 20, 20]);
+        let options = Options { kernel: [17, 17], stride: [1, 1], ..PLAIN };
+        let (y, places) = max_forward(x.view(), &options, false).unwrap();
+        let Places::Indices(indices) = places else { panic!("taps of a byte") };
+        let dx = index_backward(y.view(), indices.view(), [20, 20]).unwrap();
+        assert_eq!(dx.sum(), y.sum());
+    }
+
+    #[test]
+    fn divisors() {
+        let x = array![[[1.0f64, 2.0, 3.0]]];
+        let options =
+            Options { kernel: [1, 2], stride: [1, 2], padding: [0, 1], ceil_mode: true, ..PLAIN };
+        let y =
+            |divisor| avg_forward(x.view(), &options, divisor).unwrap().into_raw_vec_and_offset();
+        assert_eq!(y(Divisor::Padded).0, [0.5, 2.5]);
+        assert_eq!(y(Divisor::Inside).0, [1.0, 2.5]);
+        assert_eq!(y(Divisor::Fixed(4)).0, [0.25, 1.25]);
+    }
+
+    #[test]
+    fn a_padded_window_of_more_than_64_bits() {
+        let side = 1usize << 32;
+        let options = Options { kernel: [side; 2], padding: [side / 2; 2], ..PLAIN };
+        let y = avg_forward(array![[[2.0f64]]].view(), &options, Divisor::Padded).unwrap();
+        assert_eq!(y, array![[[2.0f64.powi(-63)]]]);
+    }
+
+    #[test]
+    fn in_ceil_mode_one_window_may_be_larger_than_the_plane() {
+        let x = array![[[1.0f32, 2.0], [3.0, 4.0]]];
+        let ceil = Options { kernel: [3, 3], ceil_mode: true, ..PLAIN };
+        assert_eq!(max_indices(x.view(), &ceil), (array![[[4.0]]], array![[[3]]]));
+        let y = avg_forward(x.view(), &ceil, Divisor::Padded).unwrap();
+        assert_eq!(y, array![[[2.5]]]);
+        let wider = Options { kernel: [3, 4], ..ceil };
+        assert_eq!(
+            max_forward(x.view(), &wider, false).unwrap_err().to_string(),
+            "[max_pool2d_forward] kernel_size: expected a window no larger than the padded input of \
+             length 2, got 4"
+        );
+    }
+
+    #[test]
+    fn adaptive_windows_cover_the_plane() {
+        let x = array![[[1.0f32, 2.0, 3.0, 4.0, 5.0]]];
+        let y = adaptive_avg_forward(x.view(), [1, 3]).unwrap();
+        assert_eq!(y, array![[[1.5, 3.0, 4.5]]]);
+        let dx = adaptive_avg_backward(y.view(), [1, 5]).unwrap();
+        assert_eq!(dx, array![[[0.75, 1.75, 1.0, 3.25, 2.25]]]);
+    }
+
+    #[test]
+    fn bad_windows_are_refused() {
+        let x = array![[[1.0f32, 2.0], [3.0, 4.0]]];
+        let message = |options| max_forward(x.view(), &options, false).unwrap_err().to_string();
+        assert_eq!(
+            message(Options { kernel: [3, 3], ..PLAIN }),
+            "[max_pool2d_forward] kernel_size: expected a window no larger than the padded input of \
+             length 2, got 3"
+        );
+        assert_eq!(
+            message(Options { padding: [2, 0], ..PLAIN }),
+            "[max_pool2d_forward] padding: expected at most half of kernel_size 2, got 2"
+        );
+        assert_eq!(
+            message(Options { stride: [0, 1], ..PLAIN }),
+            "[max_pool2d_forward] stride: expected at least 1, got 0"
+        );
+    }
+}
