@@ -145,6 +145,31 @@ def test_sequential_calls_hooks_and_calls_of_its_modules():
     np.testing.assert_array_equal(model(x).data, [4, 4])
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Tanh])
+def test_sequential_joins_layers_to_their_activations(activation):
+    class Negative(activation):
+        def forward(self, x):
+            return -super().forward(x)
+
+    def gradients(model, x):
+        y = model(x)
+        model.zero_grad()
+        (y * y).sum().backward()
+        return [y.data, *(p.grad for p in model.parameters())]
+
+    layers = [nn.Linear(5, 7), activation(), nn.Linear(7, 3), nn.Linear(3, 4), activation()]
+    model = nn.Sequential(*layers, activation(), Negative(), nn.Linear(4, 2), Negative())
+    x = Tensor(np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32))
+    joined = gradients(model, x)
+    hooks = [layer.register_forward_hook(lambda *_: None) for layer in model]
+    for got, expected in zip(joined, gradients(model, x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
+    for hook in hooks:
+        hook.remove()
+    layers[0].forward = lambda x: x[:, :1].expand(6, 7) * 0
+    np.testing.assert_array_equal(model(x).data[0], model(x * 0).data[0])
+
+
 def test_states_that_are_no_arrays_are_named():
     layer = nn.Linear(2, 3)
     state = {"weight": [[1, 2], [3]], "bias": Unreadable()}

@@ -253,6 +253,8 @@ class PReLU(Module):
 class ReLU(Module):
     """``max(x, 0)``; gradient zero at zero."""
 
+    _activation = "relu"
+
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""
         return ops.relu(x)
@@ -286,6 +288,8 @@ class SiLU(Module):
         reinforcement learning, 2017.
     """
 
+    _activation = "silu"
+
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""
         return ops.silu(x)
@@ -293,6 +297,8 @@ class SiLU(Module):
 
 class Sigmoid(Module):
     """``1 / (1 + exp(-x))``."""
+
+    _activation = "sigmoid"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""
@@ -353,6 +359,8 @@ class Softsign(Module):
 
 class Tanh(Module):
     """Hyperbolic tangent."""
+
+    _activation = "tanh"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map any shape to the same."""

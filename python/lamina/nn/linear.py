@@ -39,9 +39,11 @@ class Linear(Module):
         else:
             self.register_parameter("bias", None)
 
-    def forward(self, x: Operand) -> Tensor:
-        """Map ``[..., I]`` to ``[..., O]``."""
-        return ops.linear(x, self.weight, self.bias)
+    _activates = True
+
+    def forward(self, x: Operand, activation: str = "identity") -> Tensor:
+        """Map ``[..., I]`` to ``[..., O]``, and that by an activation of :func:`ops.linear`."""
+        return ops.linear(x, self.weight, self.bias, activation)
 
     def extra_repr(self) -> str:
         """Sizes."""

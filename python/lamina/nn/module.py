@@ -74,12 +74,19 @@ class Module:
     _modules: "dict[str, Module | None]"
     # Of the class, so that a module without hooks pays for one look at an attribute.
     _hooks: _Hooks | None = None
-    # Whether a call does nothing but `forward`.
+    # Whether a call does nothing but the `forward` of the class.
     _direct = True
+    # The activation that this is, if a layer before it can apply it to its own output, and whether
+    # this is such a layer: its `forward` takes the name.
+    _activation: str | None = None
+    _activates = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._direct = cls.__call__ is Module.__call__
+        if "forward" in cls.__dict__:
+            cls._activation = cls.__dict__.get("_activation")
+            cls._activates = cls.__dict__.get("_activates", False)
 
     def __init__(self) -> None:
         object.__setattr__(self, "training", True)
@@ -107,6 +114,8 @@ class Module:
         elif name in self._modules:
             self._check_type(name, value, Module)
             self._modules[name] = value
+        elif name == "forward":
+            object.__setattr__(self, "_direct", False)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -428,10 +437,23 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         """The output of the last module."""
+        # A layer that waits for the activation after it, to apply it in the same pass.
+        layer: Module | None = None
         for module in self._modules.values():
-            if module is not None:
-                x = module.forward(x) if module._direct else module(x)
-        return x
+            if module is None:
+                continue
+            if layer is not None:
+                if module._direct and module._activation is not None:
+                    x, layer = layer.forward(x, module._activation), None
+                    continue
+                x, layer = layer.forward(x), None
+            if not module._direct:
+                x = module(x)
+            elif module._activates:
+                layer = module
+            else:
+                x = module.forward(x)
+        return x if layer is None else layer.forward(x)
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
