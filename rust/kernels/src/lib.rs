@@ -23,6 +23,7 @@ pub mod norm;
 pub mod optimizer;
 pub mod pooling;
 pub mod recurrent;
+pub mod reduction;
 pub mod simd;
 pub mod softmax;
 pub mod threads;
