@@ -17,6 +17,7 @@ __all__ = [
     "adaptive_avg_pool2d_forward",
     "adaptive_max_pool2d_forward",
     "arithmetic_add",
+    "arithmetic_divide",
     "arithmetic_multiply",
     "arithmetic_subtract",
     "attention_backward",
@@ -75,6 +76,7 @@ __all__ = [
     "optimizer_sgd",
     "profile_start",
     "profile_stop",
+    "reduction_sum",
     "rnn_relu_backward",
     "rnn_relu_forward",
     "rnn_tanh_backward",
@@ -600,3 +602,5 @@ def adaptive_avg_pool2d_backward(dy: _Array, plane: _Pair, /) -> _Array: ...
 def arithmetic_add(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_subtract(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_multiply(a: _Array, b: _Array, /) -> _Array: ...
+def arithmetic_divide(a: _Array, b: _Array, /) -> _Array: ...
+def reduction_sum(x: _Array, /) -> _Array: ...

@@ -2,6 +2,7 @@
 
 import contextvars
 import itertools
+import math
 import operator
 import threading
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ _THREADED: dict[np.ufunc, Callable[[Array, Array], Array]] = {
     np.add: _kernels.arithmetic_add,
     np.subtract: _kernels.arithmetic_subtract,
     np.multiply: _kernels.arithmetic_multiply,
+    np.divide: _kernels.arithmetic_divide,
 }
 
 
@@ -70,8 +72,11 @@ def apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
     """
     if (a.size >= _RECYCLED or b.size >= _RECYCLED) and a.dtype == b.dtype and a.dtype in FLOATS:
         shape = a.shape
-        # The kernels repeat a `b` of the last axes, if it is more than a few numbers.
-        if shape == b.shape or (b.size >= _REPEATED and shape[-b.ndim :] == b.shape):
+        if not a.ndim and (ufunc is np.add or ufunc is np.multiply):
+            return apply(ufunc, b, a)
+        # The kernels repeat one number, or a `b` of the last axes if it is more than a few.
+        repeated = not b.ndim or (b.size >= _REPEATED and shape[-b.ndim :] == b.shape)
+        if repeated or shape == b.shape:
             kernel = _THREADED.get(ufunc)
             if kernel is not None:
                 return kernel(a, b)
@@ -123,8 +128,24 @@ def total(x: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """Sum over axes; integers add up to int64."""
     if x.dtype.kind == "u":
         x = x.astype(np.int64)
+    if x.size >= _RECYCLED and x.dtype in FLOATS and x.flags.c_contiguous:
+        run = _neighbours(dim, x.ndim)
+        if run is not None:
+            before, after = x.shape[: run.start], x.shape[run.stop :]
+            count = math.prod(x.shape[run.start : run.stop])
+            sums = _kernels.reduction_sum(x.reshape(math.prod(before), count, math.prod(after)))
+            return sums.reshape((*before, *([1] * len(run) if keepdim else ()), *after))
     y: Any = _silence.run(_add_reduce, x, dim, None, None, keepdim)
     return y if type(y) is np.ndarray else np.asarray(y)
+
+
+def _neighbours(dim: Any, ndim: int) -> range | None:
+    """The axes ``dim`` as a range, or ``None`` where others lie between them."""
+    if dim is None:
+        return range(ndim)
+    dims = sorted(d % ndim for d in (dim if isinstance(dim, tuple) else (dim,)))
+    run = range(dims[0], dims[0] + len(dims)) if dims else None
+    return run if run is not None and dims == [*run] else None
 
 
 def product(x: Array, dim: int | None = None, keepdim: bool = False) -> Array:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from lamina.arrays import Array, apply
+from lamina.arrays import Array, apply, copy
 
 if TYPE_CHECKING:
     from lamina.tensor import Tensor
@@ -191,7 +191,8 @@ def backward(root: "Tensor", dy: Array, retain_graph: bool) -> None:
             else:
                 # What a leaf keeps must be its own: optimisers and clipping write to it.
                 shared = any(_shares(grad, other) for other in taken)
-                tensor.grad = grad.copy() if shared or not grad.flags.writeable else grad
+                own = not shared and grad.flags.writeable
+                tensor.grad = grad if own else copy(grad, grad.dtype)
             return
         order = node.order
         grads = arrived.get(order)

@@ -36,3 +36,24 @@ def test_integers_are_clamped_by_integers_and_by_floats():
 def test_outside_their_range_they_are_nan_without_a_warning():
     for y in (ops.sqrt([-1.0]), ops.sin([np.inf]), ops.cos([np.inf])):
         assert np.isnan(y.data).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_arrays_and_single_numbers(rng, dtype):
+    x = rng.standard_normal((130, 129)).astype(dtype)
+    a, number = Tensor(x), x.dtype.type(3)
+    for got, expected in [
+        (a + 3, x + number),
+        (3 + a, x + number),
+        (a - 3, x - number),
+        (3 - a, number - x),
+        (a * 3, x * number),
+        (3 * a, x * number),
+        (a / 3, x / number),
+        (3 / a, number / x),
+        (a / Tensor(np.abs(x) + 1), x / (np.abs(x) + 1)),
+        (a / Tensor(x[0]), x / x[0]),
+    ]:
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got.data, expected)
+    assert np.isinf((a / 0).data).all()

@@ -35,6 +35,21 @@ def test_matches_numpy(rng, name, dim, keepdim):
     check_grads(lambda x: function(x, dim=dim, keepdim=keepdim), Tensor(x, requires_grad=True))
 
 
+@pytest.mark.parametrize("dim", [None, 0, 1, 2, -1, (0, 1), (1, 2), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("shape", [(3, 700, 33), (20000, 1, 2), (1, 3, 9000)])
+def test_sums_of_large_arrays_match_numpy(rng, dim, shape):
+    x = rng.standard_normal(shape)
+    for keepdim in (False, True):
+        expected = x.sum(axis=dim, keepdims=keepdim)
+        y = ops.sum(x, dim, keepdim)
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y.data, expected, rtol=1e-10, atol=1e-10)
+        single = ops.sum(x.astype(np.float32), dim, keepdim).data
+        np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-3)
+    across = x.transpose(2, 0, 1)
+    np.testing.assert_allclose(ops.sum(across, dim).data, across.sum(dim), rtol=1e-10, atol=1e-10)
+
+
 def test_prod_and_cumsum_match_numpy(rng):
     x = rng.standard_normal((3, 4, 5))
     for dim in (0, 1, -1):

@@ -1,4 +1,4 @@
-//! Sums, differences and products of arrays, on all threads.
+//! Sums, differences, products and quotients of arrays, on all threads.
 
 use ndarray::{ArrayD, ArrayViewD};
 
@@ -14,7 +14,12 @@ pub enum Operation {
     Subtract,
     /// `a * b`.
     Multiply,
+    /// `a / b`.
+    Divide,
 }
+
+/// Numbers in a task where nothing but one number is repeated.
+const PIECE: usize = 16_384;
 
 /// The operation on each element of `a` and the one of `b` in the same place; a `b` of `a`'s last
 /// axes is repeated along the others.
@@ -29,6 +34,13 @@ pub fn apply<T: Element>(
     let (a, b) = (a.as_standard_layout(), b.as_standard_layout());
     let a = a.as_slice().expect("standard layout");
     let b = b.as_slice().expect("standard layout");
+    if let &[number] = b {
+        let out = c.as_slice_mut().expect("a new array");
+        threads::for_each_piece(out, PIECE, a.len(), |i, c| {
+            with_number(operation, &a[i * PIECE..][..c.len()], number, c);
+        });
+        return Ok(c);
+    }
     let repeated = b.len() < a.len();
     // Where `b` is repeated, a piece is made of whole copies of it.
     let width = if repeated { b.len() } else { 1 };
@@ -53,14 +65,30 @@ vectorized! {
             T::V::<S>::prefetch_ahead(a);
             T::V::<S>::prefetch_ahead(b);
             T::V::<S>::prefetch_ahead(c);
-            let (a, b) = (T::V::<S>::read(a), T::V::<S>::read(b));
-            match operation {
-                Operation::Add => a.add(b),
-                Operation::Subtract => a.sub(b),
-                Operation::Multiply => a.mul(b),
-            }
-            .write(c);
+            operate(operation, T::V::<S>::read(a), T::V::<S>::read(b)).write(c);
         }
+    }
+}
+
+vectorized! {
+    fn with_number<S, T: Element>(operation: Operation, a: &[T], b: T, c: &mut [T]) {
+        let lanes = T::V::<S>::LANES;
+        let b = T::V::<S>::splat(b);
+        for (a, c) in a.chunks(lanes).zip(c.chunks_mut(lanes)) {
+            T::V::<S>::prefetch_ahead(a);
+            T::V::<S>::prefetch_ahead(c);
+            operate(operation, T::V::<S>::read(a), b).write(c);
+        }
+    }
+}
+
+#[inline(always)]
+fn operate<V: Vector>(operation: Operation, a: V, b: V) -> V {
+    match operation {
+        Operation::Add => a.add(b),
+        Operation::Subtract => a.sub(b),
+        Operation::Multiply => a.mul(b),
+        Operation::Divide => a.div(b),
     }
 }
 
@@ -79,6 +107,13 @@ mod tests {
             assert_eq!(apply(Operation::Add, a.clone(), b.clone()).unwrap(), &a + &b);
             assert_eq!(apply(Operation::Subtract, a.clone(), b.clone()).unwrap(), &a - &b);
             assert_eq!(apply(Operation::Multiply, a.clone(), b.clone()).unwrap(), &a * &b);
+            let positive = b.mapv(|x| x.abs() + 1.0);
+            assert_eq!(
+                apply(Operation::Divide, a.clone(), positive.view()).unwrap(),
+                &a / &positive
+            );
+            let number = ndarray::arr0(3.0f32).into_dyn();
+            assert_eq!(apply(Operation::Divide, a.clone(), number.view()).unwrap(), &a / &number);
         }
     }
 

@@ -24,6 +24,7 @@ pub mod optimizer;
 mod planes;
 pub mod pooling;
 pub mod recurrent;
+pub mod reduction;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -1,4 +1,4 @@
-//! Sums, differences and products of arrays; `b` may have the last axes of `a` alone.
+//! Sums, differences, products and quotients of arrays; `b` may have the last axes of `a` alone.
 
 use lamina_kernels::arithmetic::{self, Operation};
 use ndarray::IxDyn;
@@ -25,6 +25,7 @@ macro_rules! operation {
 operation!(arithmetic_add, Add, "`a + b`.");
 operation!(arithmetic_subtract, Subtract, "`a - b`.");
 operation!(arithmetic_multiply, Multiply, "`a * b`.");
+operation!(arithmetic_divide, Divide, "`a / b`.");
 
 fn pair<'py>(
     py: Python<'py>,

@@ -20,6 +20,7 @@ mod optimizer;
 mod pooling;
 mod profile;
 mod recurrent;
+mod reduction;
 mod softmax;
 mod system;
 mod text;
@@ -33,7 +34,9 @@ mod _kernels {
     #[pymodule_export]
     use crate::activation::{activation_backward, activation_forward};
     #[pymodule_export]
-    use crate::arithmetic::{arithmetic_add, arithmetic_multiply, arithmetic_subtract};
+    use crate::arithmetic::{
+        arithmetic_add, arithmetic_divide, arithmetic_multiply, arithmetic_subtract,
+    };
     #[pymodule_export]
     use crate::attention::{
         attention_backward, attention_forward, self_attention_backward, self_attention_forward,
@@ -82,6 +85,8 @@ mod _kernels {
         gru_backward, gru_forward, lstm_backward, lstm_forward, rnn_relu_backward,
         rnn_relu_forward, rnn_tanh_backward, rnn_tanh_forward,
     };
+    #[pymodule_export]
+    use crate::reduction::reduction_sum;
     #[pymodule_export]
     use crate::softmax::{
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,

@@ -11,8 +11,11 @@ use crate::simd::Vector;
 use crate::threads::{self, Shared};
 use crate::{Element, Error, Result, check_shape, vectorized};
 
-/// Batch norm of runs shorter than this sums down columns, not along runs.
-const SHORT: usize = 16;
+/// Longest runs of a small batch that are too short to be summed along.
+const SHORT: usize = 15;
+
+/// Samples from which a batch is not small.
+const ROWS: usize = 16;
 
 /// Which numbers share a mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +72,10 @@ impl Plan {
         (0..count).map(move |i| start + i * step)
     }
 
+    /// Whether sums run down columns, not along runs: where runs are short for the number of them.
     fn is_of_columns(self) -> bool {
-        self.sets == Sets::Channels && self.l < SHORT
+        let longest = if self.n < ROWS { SHORT } else { columns::COLUMNS };
+        self.sets == Sets::Channels && self.l <= longest
     }
 
     fn moments<T: Element>(self, set: usize, x: &[T]) -> Moments {
@@ -276,14 +281,18 @@ mod tests {
 
     #[test]
     fn a_batch_norm_of_short_runs_equals_one_of_long_runs() {
-        let x =
-            Array3::from_shape_fn((40, 3, 2), |(n, c, l)| ((7 * n + 5 * c + 3 * l) % 11) as f64);
-        let long = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
-        let long = long.into_shape_with_order((1, 3, 80)).unwrap();
-        let (y, moments) = forward(x.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
-        let (y_long, same) = forward(long.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
-        assert!(moments.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-13));
-        assert!((y[[7, 1, 1]] - y_long[[0, 1, 15]]).abs() < 1e-13);
+        for l in [2, 49, columns::COLUMNS] {
+            let x = Array3::from_shape_fn((40, 3, l), |(n, c, l)| {
+                ((7 * n + 5 * c + 3 * l) % 11) as f64
+            });
+            let long = x.view().permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+            let long = long.into_shape_with_order((1, 3, 40 * l)).unwrap();
+            let (y, moments) = forward(x.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
+            let (y_long, same) =
+                forward(long.view(), Sets::Channels, None, None, None, 1e-5).unwrap();
+            assert!(moments.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-13));
+            assert!((y[[7, 1, 1]] - y_long[[0, 1, 7 * l + 1]]).abs() < 1e-13);
+        }
     }
 
     #[test]

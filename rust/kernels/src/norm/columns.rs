@@ -9,7 +9,7 @@ use crate::simd::{Isa, Vector};
 use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
 
-/// Most columns of a task. Runs are no longer.
+/// Most columns of a task; longer runs are summed along.
 pub(super) const COLUMNS: usize = 64;
 
 /// Rows summed in the element's own precision.
@@ -39,8 +39,8 @@ impl Strip {
     /// The value of each column's channel.
     fn spread<T: Element>(self, of: impl Fn(usize) -> T) -> [T; COLUMNS] {
         let mut columns = [T::zero(); COLUMNS];
-        for (i, column) in columns.iter_mut().take(self.width()).enumerate() {
-            *column = of(i / self.l);
+        for (i, columns) in columns[..self.width()].chunks_exact_mut(self.l).enumerate() {
+            columns.fill(of(i));
         }
         columns
     }

@@ -61,7 +61,7 @@ fn total<V: Vector>(sums: [V; SIDE]) -> f64 {
 
 vectorized! {
     /// Sum of `x`.
-    fn sum<S, T: Element>(x: &[T]) -> f64 {
+    pub(crate) fn sum<S, T: Element>(x: &[T]) -> f64 {
         let lanes = T::V::<S>::LANES;
         let mut result = 0.0;
         for block in x.chunks(BLOCK) {
