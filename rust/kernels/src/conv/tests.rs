@@ -146,6 +146,9 @@ fn winograd_matches_the_definition() {
     check([1, 24, 6, 50], [130, 24, 3, 3], &padded([[1, 5], [2, 7]]), 4e-6);
     check([8, 20, 30, 22], [16, 20, 3, 3], &padded([[1, 1]; 2]), 4e-6);
     check([9, 130, 4, 4], [70, 130, 3, 3], &padded([[1, 1]; 2]), 4e-6);
+    // Kernels too many to transform all at once, in one task and in several for each panel.
+    check([13, 200, 4, 4], [170, 200, 3, 3], &padded([[1, 1]; 2]), 4e-6);
+    check([5, 130, 13, 15], [260, 130, 3, 3], &padded([[0, 1], [2, 1]]), 4e-6);
 }
 
 #[test]

@@ -416,7 +416,8 @@ pub(super) struct Kernels {
 }
 
 vectorized! {
-    /// `G g G'` of the kernels from each channel of `inputs` to those of one panel of `outputs`.
+    /// `G g G'` of the kernels from each channel of `inputs` to those of one panel of `outputs`, to
+    /// rows of `points` of which that of the first point and channel begins at `at`.
     pub(super) fn kernels<S, T: Element>(
         weight: &[T],
         kernels: Kernels,
@@ -425,15 +426,16 @@ vectorized! {
         panel: usize,
         to: &Shared<T>,
         points: Points,
+        at: usize,
     ) {
         let lanes = T::V::<S>::LANES;
         let (first, count) = (panel * outputs.width, outputs.within(panel));
-        assert!(inputs.end <= points.rows && points.width == outputs.width);
+        assert!(inputs.len() <= points.rows && points.width == outputs.width);
         let last = (first + count.max(1) - 1) * kernels.out_stride
             + inputs.end.saturating_sub(1) * kernels.in_stride;
         assert!(count == 0 || last + TAPS <= weight.len());
-        let _end = to.at(points.len(outputs.panels));
-        for c in inputs {
+        let _end = to.at(at + (POINTS - 1) * points.stride() + inputs.len() * points.width);
+        for (row, c) in inputs.enumerate() {
             for lane in (0..outputs.width).step_by(lanes) {
                 let rows = lanes.min(count.saturating_sub(lane));
                 let mut g = [[T::V::<S>::zero(); 3]; 3];
@@ -455,7 +457,7 @@ vectorized! {
                             }
                         }
                     }
-                    let to = to.at(points.at(panel, 0) + c * points.width + lane);
+                    let to = to.at(at + row * points.width + lane);
                     let mut half = [[T::V::<S>::zero(); SIDE]; 3];
                     for j in 0..3 {
                         half[j] = kernel_points([g[0][j], g[1][j], g[2][j]]);
@@ -473,10 +475,12 @@ vectorized! {
 }
 
 vectorized! {
-    /// `G' u G` for the kernels from each channel of `inputs` to those of one panel of `outputs`.
+    /// `G' u G` for the kernels from each channel of `inputs` to those of one panel of `outputs`, from
+    /// rows of `points` of which that of the first point and channel begins at `at`.
     pub(super) fn kernel_gradients<S, T: Element>(
         from: &[T],
         points: Points,
+        at: usize,
         kernels: Kernels,
         inputs: std::ops::Range<usize>,
         outputs: Channels,
@@ -485,9 +489,11 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         let (first, count) = (panel * outputs.width, outputs.within(panel));
-        assert!(inputs.end <= points.rows && points.width == outputs.width);
-        assert!(from.len() == points.len(outputs.panels));
-        for c in inputs {
+        assert!(inputs.len() <= points.rows && points.width == outputs.width);
+        assert!(
+            at + (POINTS - 1) * points.stride() + inputs.len() * points.width <= from.len()
+        );
+        for (row, c) in inputs.enumerate() {
             for lane in (0..count).step_by(lanes) {
                 let columns = lanes.min(count - lane);
                 let start = (first + lane) * kernels.out_stride + c * kernels.in_stride;
@@ -495,8 +501,7 @@ vectorized! {
                 // SAFETY: rows and the last kernel were checked; inputs and panels of other tasks
                 // are others.
                 unsafe {
-                    let from =
-                        from.as_ptr().add(points.at(panel, 0) + c * points.width + lane);
+                    let from = from.as_ptr().add(at + row * points.width + lane);
                     let mut half = [[T::V::<S>::zero(); 3]; SIDE];
                     for j in 0..SIDE {
                         let mut u = [T::V::<S>::zero(); SIDE];

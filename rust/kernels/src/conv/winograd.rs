@@ -25,6 +25,15 @@ const FEW_BLOCKS: usize = 8;
 /// ten tiles, whatever the number of channels.
 const FEWEST_TILES: usize = 8;
 
+/// Kernels from which on the points of all do not stay in cache.
+const LARGE_KERNELS: usize = 1 << 15;
+
+/// Most tiles of a task that transforms kernels.
+const MOST: usize = 128;
+
+/// Numbers of points of all tiles up to which the gradient of the weight holds them all.
+const HELD_WHOLE: usize = 1 << 23;
+
 /// Numbers of input and gradient points held at a time for the gradient of the weight.
 const HELD: usize = 1 << 20;
 
@@ -145,98 +154,195 @@ pub(super) fn forward<T: Element>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    let channels = Channels::new(shape.c, usize::MAX);
-    let images = Images { x, channels, size: shape.image, pad: shape.pad };
     let kernels = Kernels { out_stride: shape.c * TAPS, in_stride: TAPS, turned: false };
-    let outputs = Channels::new(shape.o, PANEL);
-    convolve(shape.n, images, weight, kernels, outputs, bias, shape.out, y);
+    let plan = Plan::new(Grid::new(shape.n, shape.out), shape.c, shape.o);
+    let images = Images { x, channels: plan.inputs, size: shape.image, pad: shape.pad };
+    convolve(plan, images, weight, kernels, bias, shape.out, y);
 }
 
 /// Gradient of the input from `dy`.
 pub(super) fn data_gradient<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) {
-    let channels = Channels::new(shape.o, usize::MAX);
-    let pad = [2 - shape.pad[0], 2 - shape.pad[1]];
-    let images = Images { x: dy, channels, size: shape.out, pad };
     let kernels = Kernels { out_stride: TAPS, in_stride: shape.c * TAPS, turned: true };
-    let outputs = Channels::new(shape.c, PANEL);
-    convolve(shape.n, images, weight, kernels, outputs, None, shape.image, dx);
+    let plan = Plan::new(Grid::new(shape.n, shape.image), shape.o, shape.c);
+    let pad = [2 - shape.pad[0], 2 - shape.pad[1]];
+    let images = Images { x: dy, channels: plan.inputs, size: shape.out, pad };
+    convolve(plan, images, weight, kernels, None, shape.image, dx);
+}
+
+/// How a convolution is cut into tasks: a function of the shape alone.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    grid: Grid,
+    inputs: Channels,
+    outputs: Channels,
+    /// Rows of tiles of a task.
+    step: usize,
+    /// Rows whose points are held at a time: those of a task, or all.
+    held: usize,
+    /// Whether tasks transform the kernels they need: points of all would not stay in cache.
+    fleeting: bool,
+}
+
+impl Plan {
+    fn new(grid: Grid, inputs: usize, outputs: usize) -> Self {
+        let step = (BLOCK / grid.width).max(1);
+        let few = grid.rows.div_ceil(step) < FEW_BLOCKS;
+        let fleeting = few && inputs * outputs >= LARGE_KERNELS;
+        let outputs = Channels::new(outputs, PANEL);
+        let step = if fleeting {
+            let parts = FEW_BLOCKS.div_ceil(outputs.panels);
+            grid.rows.div_ceil(parts).clamp(step.min(grid.rows), (MOST / grid.width).max(1))
+        } else {
+            step
+        };
+        Self {
+            grid,
+            inputs: Channels::new(inputs, if fleeting { PANEL } else { usize::MAX }),
+            outputs,
+            step,
+            held: if few { grid.rows } else { step },
+            fleeting,
+        }
+    }
+
+    /// Simple operations of the whole.
+    fn cost(&self) -> usize {
+        self.grid.rows * self.grid.width * POINTS * self.inputs.count * self.outputs.count / 16
+    }
 }
 
 fn convolve<T: Element>(
-    n: usize,
+    plan: Plan,
     images: Images<'_, T>,
     weight: &[T],
     kernels: Kernels,
-    outputs: Channels,
     bias: Option<&[T]>,
     out: [usize; 2],
     y: &mut [T],
 ) {
-    let grid = Grid::new(n, out);
-    let inputs = images.channels;
-    let cost = grid.rows * grid.width * POINTS * inputs.count * outputs.count / 16;
-    let kernel_points = Points { rows: inputs.count, width: outputs.width };
-    let mut u = Scratch::new(kernel_points.len(outputs.panels));
-    transform_kernels(weight, kernels, inputs.count, outputs, &mut u, kernel_points);
+    let Plan { grid, inputs, outputs, step, held, .. } = plan;
+    let kernels = KernelPoints::new(plan, weight, kernels);
     let mut biases = Scratch::zeros(outputs.padded());
     if let Some(bias) = bias {
         biases[..bias.len()].copy_from_slice(bias);
     }
-    let step = (BLOCK / grid.width).max(1);
-    let blocks = grid.rows.div_ceil(step);
-    let held = if blocks < FEW_BLOCKS { grid.rows } else { step };
     let y = Shared::new(y);
-    threads::for_each(grid.rows.div_ceil(held), cost, |task| {
+    threads::for_each(grid.rows.div_ceil(held), plan.cost(), |task| {
         let rows = task * held..((task + 1) * held).min(grid.rows);
         let points = Points { rows: rows.len() * grid.width, width: inputs.width };
-        let mut v = Scratch::new(points.len(1));
+        let mut v = Scratch::new(points.len(inputs.panels));
         let shared = Shared::new(&mut v);
         let piece = if held == step { rows.len() } else { piece_len(rows.len()) };
-        threads::for_each(rows.len().div_ceil(piece), cost / 8, |i| {
+        threads::for_each(rows.len().div_ceil(piece), plan.cost() / 8, |i| {
             let piece = rows.start + i * piece..(rows.start + (i + 1) * piece).min(rows.end);
             images.input(grid, piece, rows.start, &shared, points);
         });
         let parts = rows.len().div_ceil(step);
-        threads::for_each(parts * outputs.panels, cost, |task| {
+        threads::for_each(parts * outputs.panels, plan.cost(), |task| {
             let (panel, part) = (task / parts, task % parts);
-            let rows_at = part * step..((part + 1) * step).min(rows.len());
-            let tiles = rows_at.len() * grid.width;
-            let made = Points { rows: tiles, width: outputs.width };
+            let first = part * step;
+            let count = step.min(rows.len() - first);
+            let made = Points { rows: count * grid.width, width: outputs.width };
             let mut m = Scratch::new(made.len(1));
-            for point in 0..POINTS {
-                let left = Left {
-                    start: &v[points.at(0, point) + rows_at.start * grid.width * inputs.width..],
-                    row_stride: inputs.width,
-                    step_stride: 1,
-                    rows: tiles,
-                };
-                let u = &u[kernel_points.at(panel, point)..][..inputs.count * outputs.width];
-                let m = &mut m[made.at(0, point)..][..tiles * outputs.width];
-                product(left, u, outputs.width, m, false);
-            }
+            kernels.multiply(panel, &v, points, first * grid.width, &mut m, made);
             let bias = &biases[panel * outputs.width..][..outputs.width];
-            let line = grid.width * OUT * outputs.width;
-            let mut pixels = Scratch::new(OUT * line);
-            for i in 0..rows_at.len() {
-                transform::output(&m, made, i * grid.width, grid.width, bias, &mut pixels);
-                let row = rows.start + rows_at.start + i;
-                let (n, top) = (row / grid.height, row % grid.height * OUT);
-                let plane = out[0] * out[1];
-                let first = (n * outputs.count + panel * outputs.width) * plane;
-                let (lines, count) = (OUT.min(out[0] - top), outputs.within(panel));
-                let first = first + top * out[1];
-                if out[1] == grid.width * OUT {
-                    let pixels_in = lines * out[1];
-                    to_planes(&pixels, outputs.width, count, pixels_in, &y, first, plane);
-                    continue;
-                }
-                for (i, pixels) in pixels.chunks_exact(line).enumerate().take(lines) {
-                    let first = first + i * out[1];
-                    to_planes(pixels, outputs.width, count, out[1], &y, first, plane);
-                }
-            }
+            let first = rows.start + first;
+            write_rows(grid, first..first + count, &m, made, outputs, panel, bias, out, &y);
         });
     });
+}
+
+/// Writes the outputs of one panel for the rows of tiles `rows` from the products `m`.
+fn write_rows<T: Element>(
+    grid: Grid,
+    rows: std::ops::Range<usize>,
+    m: &[T],
+    made: Points,
+    outputs: Channels,
+    panel: usize,
+    bias: &[T],
+    out: [usize; 2],
+    y: &Shared<T>,
+) {
+    let line = grid.width * OUT * outputs.width;
+    let mut pixels = Scratch::new(OUT * line);
+    for (i, row) in rows.enumerate() {
+        transform::output(m, made, i * grid.width, grid.width, bias, &mut pixels);
+        let (n, top) = (row / grid.height, row % grid.height * OUT);
+        let plane = out[0] * out[1];
+        let first = (n * outputs.count + panel * outputs.width) * plane;
+        let (lines, count) = (OUT.min(out[0] - top), outputs.within(panel));
+        let first = first + top * out[1];
+        if out[1] == grid.width * OUT {
+            let pixels_in = lines * out[1];
+            to_planes(&pixels, outputs.width, count, pixels_in, y, first, plane);
+            continue;
+        }
+        for (i, pixels) in pixels.chunks_exact(line).enumerate().take(lines) {
+            let first = first + i * out[1];
+            to_planes(pixels, outputs.width, count, out[1], y, first, plane);
+        }
+    }
+}
+
+/// Kernels as points, of all of them or where they are used.
+struct KernelPoints<'a, T: Element> {
+    weight: &'a [T],
+    kernels: Kernels,
+    plan: Plan,
+    /// Of a panel of outputs and a panel of inputs.
+    points: Points,
+    /// Points of all kernels, unless the plan has tasks transform their own.
+    all: Scratch<T>,
+}
+
+impl<'a, T: Element> KernelPoints<'a, T> {
+    fn new(plan: Plan, weight: &'a [T], kernels: Kernels) -> Self {
+        let Plan { inputs, outputs, fleeting, .. } = plan;
+        let points = Points { rows: inputs.width.min(inputs.count), width: outputs.width };
+        let mut all = Scratch::new(if fleeting { 0 } else { points.len(outputs.panels) });
+        if !fleeting {
+            transform_kernels(weight, kernels, inputs.count, outputs, &mut all, points);
+        }
+        Self { weight, kernels, plan, points, all }
+    }
+
+    /// Products of the tiles from row `first` of each point of `v` on with the kernels of `panel`.
+    fn multiply(
+        &self,
+        panel: usize,
+        v: &[T],
+        tiles: Points,
+        first: usize,
+        m: &mut [T],
+        made: Points,
+    ) {
+        let Plan { inputs, outputs, fleeting, .. } = self.plan;
+        let mut own = Scratch::new(if fleeting { self.points.len(1) } else { 0 });
+        for depth in 0..inputs.panels {
+            let count = inputs.within(depth);
+            let u = if fleeting {
+                let range = depth * inputs.width..depth * inputs.width + count;
+                let to = Shared::new(&mut own);
+                let (weight, kernels) = (self.weight, self.kernels);
+                transform::kernels(weight, kernels, range, outputs, panel, &to, self.points, 0);
+                &own[..]
+            } else {
+                &self.all[self.points.at(panel, 0)..][..self.points.len(1)]
+            };
+            for point in 0..POINTS {
+                let left = Left {
+                    start: &v[tiles.at(depth, point) + first * inputs.width..],
+                    row_stride: inputs.width,
+                    step_stride: 1,
+                    rows: made.rows,
+                };
+                let u = &u[self.points.at(0, point)..][..count * outputs.width];
+                let m = &mut m[made.at(0, point)..][..made.rows * outputs.width];
+                product(left, u, outputs.width, m, depth > 0);
+            }
+        }
+    }
 }
 
 /// Rows of a piece where threads share `rows` rows: in long pieces fewer lines are read twice.
@@ -259,8 +365,70 @@ fn transform_kernels<T: Element>(
     threads::for_each(parts * outputs.panels, weight.len(), |task| {
         let (panel, part) = (task / parts, task % parts);
         let inputs = part * step..((part + 1) * step).min(inputs);
-        transform::kernels(weight, kernels, inputs, outputs, panel, &u, points);
+        let at = points.at(panel, 0) + inputs.start * points.width;
+        transform::kernels(weight, kernels, inputs, outputs, panel, &u, points, at);
     });
+}
+
+/// Points of the inputs and of the gradients of outputs of some tiles.
+struct Held<T: Element> {
+    v: Scratch<T>,
+    d: Scratch<T>,
+    tiles: usize,
+    inputs: Channels,
+    outputs: Channels,
+}
+
+impl<T: Element> Held<T> {
+    /// Room for `most` tiles.
+    fn new(most: usize, inputs: Channels, outputs: Channels) -> Self {
+        let room = |channels: Channels| {
+            Scratch::new(Points { rows: most, width: channels.width }.len(channels.panels))
+        };
+        Self { v: room(inputs), d: room(outputs), tiles: most, inputs, outputs }
+    }
+
+    fn points(&self, channels: Channels) -> Points {
+        Points { rows: self.tiles, width: channels.width }
+    }
+
+    /// Simple operations of the products.
+    fn cost(&self) -> usize {
+        self.tiles * POINTS * self.inputs.count * self.outputs.count / 16
+    }
+
+    /// Takes the tiles of `rows`.
+    fn fill(
+        &mut self,
+        grid: Grid,
+        rows: std::ops::Range<usize>,
+        images: Images<'_, T>,
+        gradients: Images<'_, T>,
+    ) {
+        self.tiles = rows.len() * grid.width;
+        let (of_inputs, of_outputs) = (self.points(self.inputs), self.points(self.outputs));
+        let cost = self.cost() / 4;
+        let (v, d) = (Shared::new(&mut self.v), Shared::new(&mut self.d));
+        let piece = piece_len(rows.len());
+        threads::for_each(rows.len().div_ceil(piece), cost, |i| {
+            let piece = rows.start + i * piece..(rows.start + (i + 1) * piece).min(rows.end);
+            images.input(grid, piece.clone(), rows.start, &v, of_inputs);
+            gradients.gradient(grid, piece, rows.start, &d, of_outputs);
+        });
+    }
+
+    /// Products of a panel of inputs and one of outputs at one point, summed over the tiles.
+    fn sum(&self, part: usize, panel: usize, point: usize, to: &mut [T], add: bool) {
+        let width = self.outputs.width;
+        let d = &self.d[self.points(self.outputs).at(panel, point)..][..self.tiles * width];
+        let left = Left {
+            start: &self.v[self.points(self.inputs).at(part, point)..],
+            row_stride: 1,
+            step_stride: self.inputs.width,
+            rows: self.inputs.within(part),
+        };
+        product(left, d, width, to, add);
+    }
 }
 
 /// Gradient of the weight from `dy` and `x`.
@@ -269,51 +437,35 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
     let (inputs, outputs) = (Channels::new(shape.c, PANEL), Channels::new(shape.o, PANEL));
     let images = Images { x, channels: inputs, size: shape.image, pad: shape.pad };
     let gradients = Images { x: dy, channels: outputs, size: shape.out, pad: [0, 0] };
-    let tiles = HELD / (POINTS * (inputs.padded() + outputs.padded()) / 2);
-    let held = (tiles.clamp(2 * BLOCK, 8 * BLOCK) / grid.width).clamp(1, grid.rows);
+    let kernels = Kernels { out_stride: shape.c * TAPS, in_stride: TAPS, turned: false };
+    let per_tile = POINTS * (inputs.padded() + outputs.padded()) / 2;
+    if inputs.panels * outputs.panels >= FEW_BLOCKS
+        && grid.rows * grid.width * per_tile <= HELD_WHOLE
+    {
+        let mut held = Held::new(grid.rows * grid.width, inputs, outputs);
+        held.fill(grid, 0..grid.rows, images, gradients);
+        return by_panels(&held, kernels, dweight);
+    }
+    let step = (HELD / per_tile).clamp(2 * BLOCK, 8 * BLOCK) / grid.width;
+    let step = step.clamp(1, grid.rows);
+    let mut held = Held::new(step * grid.width, inputs, outputs);
     let sums = Points { rows: inputs.count, width: outputs.width };
     let mut u = Scratch::new(sums.len(outputs.panels));
-    let shared = Shared::new(&mut u);
-    let most = held * grid.width;
-    let size =
-        |channels: Channels| Points { rows: most, width: channels.width }.len(channels.panels);
-    let (mut v, mut d) = (Scratch::new(size(inputs)), Scratch::new(size(outputs)));
-    for start in (0..grid.rows).step_by(held) {
-        let rows = start..(start + held).min(grid.rows);
-        let tiles = rows.len() * grid.width;
-        let cost = tiles * POINTS * inputs.count * outputs.count / 16;
-        let input_points = Points { rows: tiles, width: inputs.width };
-        let gradient_points = Points { rows: tiles, width: outputs.width };
-        let (to_v, to_d) = (Shared::new(&mut v), Shared::new(&mut d));
-        let piece = piece_len(rows.len());
-        threads::for_each(rows.len().div_ceil(piece), cost / 4, |i| {
-            let piece = rows.start + i * piece..(rows.start + (i + 1) * piece).min(rows.end);
-            images.input(grid, piece.clone(), rows.start, &to_v, input_points);
-            gradients.gradient(grid, piece, rows.start, &to_d, gradient_points);
-        });
-        threads::for_each(POINTS * outputs.panels, cost, |task| {
+    for start in (0..grid.rows).step_by(step) {
+        held.fill(grid, start..(start + step).min(grid.rows), images, gradients);
+        let u = Shared::new(&mut u);
+        threads::for_each(POINTS * outputs.panels, held.cost(), |task| {
             let (point, panel) = (task / outputs.panels, task % outputs.panels);
-            let dy = &d[gradient_points.at(panel, point)..][..tiles * outputs.width];
             for part in 0..inputs.panels {
-                let rows = inputs.within(part);
-                if rows == 0 {
-                    continue;
-                }
-                let left = Left {
-                    start: &v[input_points.at(part, point)..][..tiles * inputs.width],
-                    row_stride: 1,
-                    step_stride: inputs.width,
-                    rows,
-                };
                 let first = sums.at(panel, point) + part * inputs.width * outputs.width;
+                let len = inputs.within(part) * outputs.width;
                 // SAFETY: point and panel of each task are its own.
                 #[allow(unsafe_code)]
-                let sum = unsafe { shared.slice(first..first + rows * outputs.width) };
-                product(left, dy, outputs.width, sum, start > 0);
+                let sum = unsafe { u.slice(first..first + len) };
+                held.sum(part, panel, point, sum, start > 0);
             }
         });
     }
-    let kernels = Kernels { out_stride: shape.c * TAPS, in_stride: TAPS, turned: false };
     let step = 32;
     let parts = shape.c.div_ceil(step);
     let cost = dweight.len();
@@ -321,6 +473,25 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
     threads::for_each(parts * outputs.panels, cost, |task| {
         let (panel, part) = (task / parts, task % parts);
         let range = part * step..((part + 1) * step).min(shape.c);
-        transform::kernel_gradients(&u, sums, kernels, range, outputs, panel, &dweight);
+        let at = sums.at(panel, 0) + range.start * sums.width;
+        transform::kernel_gradients(&u, sums, at, kernels, range, outputs, panel, &dweight);
+    });
+}
+
+/// The gradient where all tiles are held: sums over them need not leave the cache.
+fn by_panels<T: Element>(held: &Held<T>, kernels: Kernels, dweight: &mut [T]) {
+    let (inputs, outputs) = (held.inputs, held.outputs);
+    let dweight = Shared::new(dweight);
+    threads::for_each(inputs.panels * outputs.panels, held.cost(), |task| {
+        let (panel, part) = (task / inputs.panels, task % inputs.panels);
+        let sums = Points { rows: inputs.within(part), width: outputs.width };
+        let mut u = Scratch::new(sums.len(1));
+        for point in 0..POINTS {
+            let sum = &mut u[sums.at(0, point)..][..sums.rows * sums.width];
+            held.sum(part, panel, point, sum, false);
+        }
+        let first = part * inputs.width;
+        let range = first..first + sums.rows;
+        transform::kernel_gradients(&u, sums, 0, kernels, range, outputs, panel, &dweight);
     });
 }
