@@ -211,6 +211,11 @@ vectorized! {
                 // SAFETY: the block ends with the last channel and pixel, which were checked.
                 unsafe {
                     let from = from.as_ptr().add(first + pixel);
+                    // The next row of tiles begins this far on; so short stretches of so many
+                    // planes are no pattern that the processor would follow.
+                    for i in 0..rows {
+                        T::V::<S>::prefetch_far(from.wrapping_add(i * plane + OUT * pixels));
+                    }
                     let block = read_transposed::<S, T>(from, plane, rows, columns);
                     let to = to.as_mut_ptr().add(pixel * width + channel);
                     if columns == lanes {
@@ -254,6 +259,9 @@ vectorized! {
                     let from = from.as_ptr().add(pixel * width + channel);
                     let block = read_transposed::<S, T>(from, width, rows, lanes);
                     let to = to.at(first).add(channel * plane + pixel);
+                    for i in 0..columns {
+                        T::V::<S>::prefetch_far(to.wrapping_add(i * plane + pixels));
+                    }
                     if columns == lanes && rows == lanes {
                         for i in 0..lanes {
                             block[i].store(to.add(i * plane));
