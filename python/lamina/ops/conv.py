@@ -167,9 +167,9 @@ def _conv(
     steps = sizes(op, "stride", stride, axes, 1)
     gaps = sizes(op, "dilation", dilation, axes, 1)
     options = (
-        _on_image(steps, 1),
+        on_image(steps, 1),
         _padding(op, padding, ws.shape, steps, gaps),
-        _on_image(gaps, 1),
+        on_image(gaps, 1),
         count(op, "groups", groups),
     )
     y = _kernels.conv2d_forward(xs, ws, None if b is None else b.data, *options)
@@ -197,12 +197,12 @@ def _conv_transpose(
 ) -> Tensor:
     x, w, b = _tensors(op, axes, *operands)
     xs, ws = _image(x.data, axes), _image(w.data, axes, weight=True)
-    pad = _on_image(sizes(op, "padding", padding, axes, 0), 0)
+    pad = on_image(sizes(op, "padding", padding, axes, 0), 0)
     options = (
-        _on_image(sizes(op, "stride", stride, axes, 1), 1),
+        on_image(sizes(op, "stride", stride, axes, 1), 1),
         ((pad[0], pad[0]), (pad[1], pad[1])),
-        _on_image(sizes(op, "output_padding", output_padding, axes, 0), 0),
-        _on_image(sizes(op, "dilation", dilation, axes, 1), 1),
+        on_image(sizes(op, "output_padding", output_padding, axes, 0), 0),
+        on_image(sizes(op, "dilation", dilation, axes, 1), 1),
         count(op, "groups", groups),
     )
     y = _kernels.conv_transpose2d_forward(xs, ws, None if b is None else b.data, *options)
@@ -305,7 +305,8 @@ def _image(x: Array, axes: int, *, weight: bool = False) -> Array:
     return x[:, :, None] if axes == 1 else x
 
 
-def _on_image(values: tuple[int, ...], height: int) -> _Pair:
+def on_image(values: tuple[int, ...], height: int) -> _Pair:
+    """``values`` of an image; a signal is one of this height."""
     return values if len(values) == 2 else (height, values[-1])
 
 

@@ -11,7 +11,7 @@ from typing import Literal, overload
 import numpy as np
 
 from lamina import _kernels
-from lamina.ops.conv import Sizes, count, integers, sizes
+from lamina.ops.conv import Sizes, count, integers, on_image, sizes
 from lamina.tape import Gradients, state
 from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
@@ -54,7 +54,7 @@ def max_pool1d(
     op = "max_pool1d"
     x = _input(op, 1, input)
     windows = _windows(op, 1, kernel_size, stride, padding)
-    gaps = _on_image(sizes(op, "dilation", dilation, 1, 1), 1)
+    gaps = on_image(sizes(op, "dilation", dilation, 1, 1), 1)
     return _moving_max(x, 1, (*windows, gaps, ceil_mode), return_indices)
 
 
@@ -105,7 +105,7 @@ def max_pool2d(
     op = "max_pool2d"
     x = _input(op, 2, input)
     windows = _windows(op, 2, kernel_size, stride, padding)
-    gaps = _on_image(sizes(op, "dilation", dilation, 2, 1), 1)
+    gaps = on_image(sizes(op, "dilation", dilation, 2, 1), 1)
     return _moving_max(x, 2, (*windows, gaps, ceil_mode), return_indices)
 
 
@@ -289,11 +289,7 @@ def _windows(
     kernel = sizes(op, "kernel_size", kernel_size, axes, 1)
     step = kernel if stride is None else sizes(op, "stride", stride, axes, 1)
     pad = sizes(op, "padding", padding, axes, 0)
-    return _on_image(kernel, 1), _on_image(step, 1), _on_image(pad, 0)
-
-
-def _on_image(values: tuple[int, ...], height: int) -> _Pair:
-    return values if len(values) == 2 else (height, values[-1])
+    return on_image(kernel, 1), on_image(step, 1), on_image(pad, 0)
 
 
 def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:
@@ -307,7 +303,7 @@ def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -
     if len(wanted) != axes:
         raise ValueError(f"{op}: output_size: expected {axes} numbers, got {size}")
     given = tuple(n if m is None else m for m, n in zip(wanted, shape[-axes:], strict=True))
-    return _on_image(sizes(op, "output_size", given, axes, 0), 1)
+    return on_image(sizes(op, "output_size", given, axes, 0), 1)
 
 
 def _even_step(plane: _Pair, out: _Pair) -> _Pair | None:

@@ -111,7 +111,7 @@ impl Bands {
 
     /// Which of the `rows` of a plane the band `index` has.
     pub fn rows(&self, rows: usize, index: usize) -> Range<usize> {
-        index * rows / self.count..(index + 1) * rows / self.count
+        threads::part_of(rows, self.count, index)
     }
 
     /// Most of the `rows` of a plane that any band has.

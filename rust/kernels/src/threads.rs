@@ -389,6 +389,11 @@ impl<T> Shared<T> {
     }
 }
 
+/// Part `index` of `whole` things cut into `parts` nearly equal ones.
+pub const fn part_of(whole: usize, parts: usize, index: usize) -> Range<usize> {
+    index * whole / parts..(index + 1) * whole / parts
+}
+
 /// Pieces into which `items` are cut so that each is worth a task: a function of the sizes alone.
 pub fn piece_len(items: usize, cost_per_item: usize) -> usize {
     const PIECE_COST: usize = 16_384;

@@ -6,10 +6,10 @@
 
 use super::Shape;
 use super::transform::{Channels, to_pixels, to_planes};
-use super::windows::{self, Pass, part_of};
+use super::windows::{self, Pass};
 use crate::memory::Scratch;
 use crate::simd::{Isa, Vector};
-use crate::threads::Shared;
+use crate::threads::{Shared, part_of};
 use crate::{Element, threads, vectorized};
 
 /// Most outputs of a part, whose gradients stay in the nearest caches.

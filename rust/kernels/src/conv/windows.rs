@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::Shape;
 use crate::memory::Scratch;
 use crate::simd::{Isa, MAX_LANES, Vector};
-use crate::threads::Shared;
+use crate::threads::{Shared, part_of};
 use crate::{Element, threads, vectorized};
 
 /// Numbers of the copy of the image that a task holds.
@@ -324,13 +324,6 @@ struct Target<'a, T> {
     columns: usize,
     accumulate: bool,
     bias: Option<&'a [T]>,
-}
-
-/// Part `index` of `whole` cut into `parts` nearly equal ones.
-pub(super) fn part_of(whole: usize, parts: usize, index: usize) -> Range<usize> {
-    let (least, more) = (whole / parts, whole % parts);
-    let start = index * least + index.min(more);
-    start..start + least + usize::from(index < more)
 }
 
 vectorized! {

@@ -156,8 +156,8 @@ vectorized! {
         let count = part.end - part.first;
         let tiles = count.div_ceil(tile::most_rows(lanes, vectors));
         for index in 0..tiles {
-            let first = part.first + tile::share(count, index, tiles);
-            let end = part.first + tile::share(count, index + 1, tiles);
+            let rows = threads::part_of(count, tiles, index);
+            let (first, end) = (part.first + rows.start, part.first + rows.end);
             if let Source::Packed(packed) = step.source {
                 ahead.clear();
                 for i in first..end {

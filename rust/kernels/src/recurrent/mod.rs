@@ -25,7 +25,7 @@ pub use lstm::Lstm;
 pub use rnn::Rnn;
 
 use crate::simd::Vector;
-use crate::{Element, Error, Result, check_shape};
+use crate::{Element, Error, Result, check_shape, threads};
 use tile::{Ahead, Tile};
 
 /// Weights of one direction.
@@ -245,9 +245,8 @@ impl Cut {
     fn part(&self, task: usize) -> Part {
         let (dir, rest) = (task / (self.panels * self.blocks), task % (self.panels * self.blocks));
         let (panel, block) = (rest / self.blocks, rest % self.blocks);
-        let first = tile::share(self.rows, block, self.blocks);
-        let end = tile::share(self.rows, block + 1, self.blocks);
-        Part { dir, panel, block, first, end }
+        let rows = threads::part_of(self.rows, self.blocks, block);
+        Part { dir, panel, block, first: rows.start, end: rows.end }
     }
 }
 

@@ -5,6 +5,7 @@ use ndarray::ArrayView2;
 
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector, prefetch};
+use crate::threads::part_of;
 use crate::{Element, threads, vectorized};
 
 /// Registers that hold sums where there are 32 of them, and where there are 16.
@@ -64,11 +65,6 @@ pub(super) const fn most_rows(lanes: usize, vectors: usize) -> usize {
     (if lanes == MAX_LANES { MANY } else { FEW }) / vectors
 }
 
-/// Where tile `index` of `count` begins when `len` rows are shared out evenly.
-pub(super) const fn share(len: usize, index: usize, count: usize) -> usize {
-    len * index / count
-}
-
 /// `tile = a b` for `rows` rows of `a`, which lie `stride` apart, and the panel `b` `[depth, N
 /// vectors]`.
 #[inline(always)]
@@ -123,7 +119,7 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     let mut more = [[V::zero(); N]; M];
     let mut k = 0;
     for (index, line) in ahead.iter().chain([&std::ptr::null()]).enumerate() {
-        let end = share(depth, index + 1, ahead.len() + 1);
+        let end = part_of(depth, ahead.len() + 1, index).end;
         if !line.is_null() {
             prefetch::<true>(*line);
         }
