@@ -354,6 +354,7 @@ import os, signal
 from lamina.cli import main
 os.login_tty(0)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 main("compare --models ngram1,rnn --seconds 60 --tokenizer char --no-bench".split())
 """
 
