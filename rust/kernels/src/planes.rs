@@ -382,17 +382,3 @@ fn join<V: Vector>(from: &[V::Elem], len: usize, stride: usize, line: &mut [V::E
         line[q..].iter_mut().step_by(stride).zip(from).for_each(|(to, &x)| *to = x);
     }
 }
-
-vectorized! {
-    /// Sum of numbers, in an order fixed by their count.
-    pub(crate) fn sum<S, T: Element>(x: &[T]) -> T {
-        let lanes = T::V::<S>::LANES;
-        let mut sums = [T::V::<S>::zero(); 4];
-        for x in x.chunks(4 * lanes) {
-            for (x, sum) in x.chunks(lanes).zip(&mut sums) {
-                *sum = sum.add(T::V::<S>::read(x));
-            }
-        }
-        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
-    }
-}

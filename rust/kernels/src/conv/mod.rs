@@ -21,8 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
-use crate::planes::sum;
-use crate::{Element, Error, Result, check_shape, memory, threads};
+use crate::{Element, Error, Result, check_shape, memory, norm, threads};
 
 static EXACT: AtomicBool = AtomicBool::new(false);
 
@@ -427,7 +426,7 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
 /// Sum of `dy` `[N, O, P]` over N and P.
 fn bias_gradient<T: Element>(dy: &[T], n: usize, o: usize, plane: usize) -> Array1<T> {
     let sums = threads::map(o, dy.len(), |o_at| {
-        let sum = (0..n).map(|n| sum(&dy[(n * o + o_at) * plane..][..plane]).f64()).sum::<f64>();
+        let sum = (0..n).map(|n| norm::sum(&dy[(n * o + o_at) * plane..][..plane])).sum::<f64>();
         T::of(sum)
     });
     Array1::from_vec(sums)

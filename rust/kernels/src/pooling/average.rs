@@ -7,10 +7,10 @@ use ndarray::{Array3, ArrayView3};
 
 use super::{Divisor, Options, Window, Windows, check_output, cost};
 use crate::memory::{self, Scratch};
-use crate::planes::{self, Bands, Gather, Moves, part, sum};
+use crate::planes::{self, Bands, Gather, Moves, part};
 use crate::simd::Vector;
 use crate::threads::{self, Shared};
-use crate::{Element, Error, Result, check_shape, vectorized};
+use crate::{Element, Error, Result, check_shape, norm, vectorized};
 
 /// Vectors that are summed at a time.
 const WIDE: usize = 4;
@@ -342,7 +342,7 @@ fn plane_means<T: Element>(x: ArrayView3<'_, T>) -> Array3<T> {
     let scale = T::of(1.0 / (h as f64 * w as f64));
     threads::for_each_piece(y.as_slice_mut().expect("a new array"), piece, x.len() / 8, |i, y| {
         for (y, x) in y.iter_mut().zip(x[i * piece * h * w..].chunks_exact(h * w)) {
-            *y = sum(x) * scale;
+            *y = T::of(norm::sum(x)) * scale;
         }
     });
     y
