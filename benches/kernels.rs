@@ -1,6 +1,7 @@
 //! The kernels without Python: `cargo bench`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lamina_kernels::matmul::Activation;
 use lamina_kernels::{conv, matmul, ngram, softmax};
 use ndarray::{Array2, Array4};
 
@@ -27,7 +28,7 @@ fn images(c: &mut Criterion) {
     let options =
         conv::Options { stride: [1; 2], padding: [[1; 2]; 2], dilation: [1; 2], groups: 1 };
     c.bench_function("conv2d 8x64x56x56 -> 64, 3x3", |bench| {
-        bench.iter(|| conv::forward(x.view(), weight.view(), None, &options));
+        bench.iter(|| conv::forward(x.view(), weight.view(), None, &options, Activation::Identity));
     });
 }
 

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy.typing as npt
 
 __all__ = [
+    "ConvOptions",
     "NGramCorpus",
     "NGramModel",
     "Tokenizer",
@@ -44,6 +45,7 @@ __all__ = [
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
+    "layers_forward",
     "linear_backward",
     "linear_forward",
     "log_softmax_backward",
@@ -58,6 +60,7 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_forward",
     "max_pool2d_index_backward",
+    "max_pool2d_values",
     "ngram_count",
     "ngram_estimate",
     "ngram_estimate_ids",
@@ -509,24 +512,36 @@ class NGramModel:
     def next(self, tokens: _Array, sentences: bool, /) -> _Array: ...
 
 def set_exact(exact: bool, /) -> None: ...
+def layers_forward(
+    x: _Array,
+    layers: list[tuple[str, Any, Any, ConvOptions | PoolOptions | None]],
+    /,
+) -> _Array: ...
+
+@final
+class ConvOptions:
+    def __new__(
+        cls,
+        stride: _Pair,
+        padding: tuple[_Pair, _Pair],
+        dilation: _Pair,
+        groups: int,
+        /,
+    ) -> ConvOptions: ...
+
 def conv2d_forward(
     x: _Array,
     weight: _Array,
     bias: _Array | None,
-    stride: _Pair,
-    padding: tuple[_Pair, _Pair],
-    dilation: _Pair,
-    groups: int,
+    options: ConvOptions,
+    activation: str,
     /,
 ) -> _Array: ...
 def conv2d_backward(
     dy: _Array,
     x: _Array,
     weight: _Array,
-    stride: _Pair,
-    padding: tuple[_Pair, _Pair],
-    dilation: _Pair,
-    groups: int,
+    options: ConvOptions,
     needs: tuple[bool, bool, bool],
     /,
 ) -> _Gradients: ...
@@ -534,54 +549,51 @@ def conv_transpose2d_forward(
     x: _Array,
     weight: _Array,
     bias: _Array | None,
-    stride: _Pair,
-    padding: tuple[_Pair, _Pair],
+    options: ConvOptions,
     output_padding: _Pair,
-    dilation: _Pair,
-    groups: int,
     /,
 ) -> _Array: ...
 def conv_transpose2d_backward(
     dy: _Array,
     x: _Array,
     weight: _Array,
-    stride: _Pair,
-    padding: tuple[_Pair, _Pair],
+    options: ConvOptions,
     output_padding: _Pair,
-    dilation: _Pair,
-    groups: int,
     needs: tuple[bool, bool, bool],
     /,
 ) -> _Gradients: ...
+
+@final
+class PoolOptions:
+    def __new__(
+        cls,
+        kernel: _Pair,
+        stride: _Pair,
+        padding: _Pair,
+        dilation: _Pair,
+        ceil_mode: bool,
+        /,
+    ) -> PoolOptions: ...
+
 def max_pool2d_forward(
     x: _Array,
-    kernel: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    dilation: _Pair,
-    ceil_mode: bool,
+    options: PoolOptions,
     indices: bool,
     /,
 ) -> tuple[_Array, _Array]: ...
+def max_pool2d_values(x: _Array, options: PoolOptions, /) -> _Array: ...
 def max_pool2d_backward(
     dy: _Array,
     taps: _Array,
     plane: _Pair,
-    kernel: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    dilation: _Pair,
-    ceil_mode: bool,
+    options: PoolOptions,
     /,
 ) -> _Array: ...
 def max_pool2d_index_backward(dy: _Array, indices: _Array, plane: _Pair, /) -> _Array: ...
 def adaptive_max_pool2d_forward(x: _Array, output_size: _Pair, /) -> tuple[_Array, _Array]: ...
 def avg_pool2d_forward(
     x: _Array,
-    kernel: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    ceil_mode: bool,
+    options: PoolOptions,
     count_include_pad: bool,
     divisor_override: int | None,
     /,
@@ -589,10 +601,7 @@ def avg_pool2d_forward(
 def avg_pool2d_backward(
     dy: _Array,
     plane: _Pair,
-    kernel: _Pair,
-    stride: _Pair,
-    padding: _Pair,
-    ceil_mode: bool,
+    options: PoolOptions,
     count_include_pad: bool,
     divisor_override: int | None,
     /,

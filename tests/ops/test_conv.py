@@ -302,3 +302,42 @@ def test_sizes_are_integers():
         ops.conv2d(x, w, dilation=(1, 1.5))
     with pytest.raises(TypeError, match="conv2d: groups: expected an integer, got 1"):
         ops.conv2d(x, w, groups=1.0)
+
+
+ACTIVATIONS = ["identity", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activation_in_the_same_call(rng, activation):
+    x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 6, 5), (4, 3, 3, 2), (4,)))
+
+    def apart(x, w, b):
+        y = ops.conv2d(x, w, b, 2, 1)
+        if activation == "gelu_tanh":
+            return ops.gelu(y, "tanh")
+        return y if activation == "identity" else getattr(ops, activation)(y)
+
+    def together(x, w, b):
+        return ops.conv2d(x, w, b, 2, 1, activation=activation)
+
+    with no_grad():
+        expected = apart(x, w, b).data
+        np.testing.assert_allclose(together(x, w, b).data, expected, rtol=0, atol=1e-15)
+    check_grads(together, *(Tensor(a, requires_grad=True) for a in (x, w, b)))
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_activation_of_no_such_name(requires_grad):
+    x, w = Tensor(np.ones((1, 1, 3, 3)), requires_grad), np.ones((1, 1, 2, 2))
+    for name in ("elu", "swish"):
+        with pytest.raises(ValueError, match=f'activation: expected .* got "{name}"'):
+            ops.conv2d(x, w, activation=name)
+
+
+def test_options_as_lists_and_arrays(rng):
+    x, w = rng.standard_normal((1, 2, 6, 7)), rng.standard_normal((3, 2, 2, 2))
+    expected = ops.conv2d(x, w, None, (2, 1), (1, 0), (1, 2)).data
+    given = [2, 1], np.array([1, 0]), [np.int64(1), 2]
+    np.testing.assert_array_equal(ops.conv2d(x, w, None, *given).data, expected)
+    with pytest.raises(TypeError, match="conv2d: stride: expected integers"):
+        ops.conv2d(x, w, None, [1.0, 1.0])

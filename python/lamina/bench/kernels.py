@@ -124,7 +124,7 @@ def conv(
     padding = kernel // 2
     out_side = (side + 2 * padding - kernel) // stride + 1
     weight = (out_channels, channels // groups, kernel, kernel)
-    options = {"stride": stride, "padding": padding, "groups": groups}
+    options: Mapping[str, Any] = {"stride": stride, "padding": padding, "groups": groups}
     step = f", stride {stride}" if stride > 1 else ""
     return differentiable(
         "depthwise conv2d" if groups > 1 else "conv2d",

@@ -26,6 +26,7 @@ from lamina.nn.activation import (
     Tanh,
 )
 from lamina.nn.attention import MultiheadAttention
+from lamina.nn.container import ModuleDict, ModuleList, Sequential
 from lamina.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from lamina.nn.distance import CosineSimilarity
 from lamina.nn.dropout import Dropout, Dropout2d
@@ -44,7 +45,7 @@ from lamina.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from lamina.nn.module import IncompatibleKeys, Module, ModuleDict, ModuleList, Parameter, Sequential
+from lamina.nn.module import IncompatibleKeys, Module, Parameter
 from lamina.nn.norm import (
     BatchNorm1d,
     BatchNorm2d,

@@ -6,8 +6,8 @@ import numpy as np
 
 from lamina import ops
 from lamina.nn import init
-from lamina.nn.module import Module, Parameter
-from lamina.ops.conv import Sizes, integer, sizes
+from lamina.nn.module import Module, Parameter, Stage
+from lamina.ops.conv import Sizes, conv_options, integer, sizes
 from lamina.tensor import Operand, Tensor
 
 Rng = np.random.Generator | None
@@ -84,10 +84,8 @@ class _Conv(Module):
         else:
             self.register_parameter("bias", None)
 
-    def _padded(self, x: Operand) -> tuple[Operand, Sizes | str]:
-        """The input, and the zeros that it still needs."""
-        if self.padding_mode == "zeros":
-            return x, self.padding
+    def _padded(self, x: Operand) -> Tensor:
+        """The input with what stands at its ends where those are no zeros."""
         amounts: list[int] = []
         for axis in reversed(range(self.axes)):
             if self.padding == "same":
@@ -95,7 +93,7 @@ class _Conv(Module):
                 amounts += [total // 2, total - total // 2]
             else:
                 amounts += [0 if isinstance(self.padding, str) else self.padding[axis]] * 2
-        return ops.pad(x, amounts, self.padding_mode), 0
+        return ops.pad(x, amounts, self.padding_mode)
 
     def extra_repr(self) -> str:
         """Sizes, and the options that are not the default."""
@@ -177,11 +175,15 @@ class Conv1d(_Conv):
             rng,
         )
 
-    def forward(self, x: Operand) -> Tensor:
-        """Map ``[N, C, L]`` to ``[N, O, OL]``."""
-        x, padding = self._padded(x)
+    _activates = True
+
+    def forward(self, x: Operand, activation: str = "identity") -> Tensor:
+        """Map ``[N, C, L]`` to ``[N, O, OL]``; ``activation`` as in :func:`ops.linear`."""
+        padding: Sizes | str = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), 0
         return ops.conv1d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, activation
         )
 
 
@@ -244,11 +246,26 @@ class Conv2d(_Conv):
             rng,
         )
 
-    def forward(self, x: Operand) -> Tensor:
-        """Map ``[N, C, H, W]`` to ``[N, O, OH, OW]``."""
-        x, padding = self._padded(x)
+    _activates = True
+
+    def forward(self, x: Operand, activation: str = "identity") -> Tensor:
+        """Map ``[N, C, H, W]`` to ``[N, O, OH, OW]``; ``activation`` as in :func:`ops.linear`."""
+        padding: Sizes | str = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), 0
         return ops.conv2d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, activation
+        )
+
+    def _make_stage(self) -> Stage | None:
+        if self.padding_mode != "zeros":
+            return None
+        options = self.stride, self.padding, self.dilation, self.groups
+        return (
+            "conv2d",
+            self.weight,
+            self.bias,
+            conv_options("Conv2d", 2, self.weight.shape[2:], *options),
         )
 
 

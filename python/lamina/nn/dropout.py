@@ -3,7 +3,7 @@
 import numpy as np
 
 from lamina import ops
-from lamina.nn.module import Module
+from lamina.nn.module import Module, Stage
 from lamina.tensor import Tensor
 
 
@@ -29,6 +29,9 @@ class Dropout(Module):
         """Map any shape to the same."""
         return ops.dropout(x, self.p, self.training, rng=self.rng)
 
+    def _make_stage(self) -> Stage | None:
+        return None if self.training else ("identity", None, None, None)
+
     def extra_repr(self) -> str:
         """The arguments."""
         return f"p={self.p}"
@@ -48,3 +51,6 @@ class Dropout2d(Dropout):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C, ...]`` to the same shape."""
         return ops.dropout2d(x, self.p, self.training, rng=self.rng)
+
+    def _make_stage(self) -> Stage | None:
+        return None if self.training else ("identity", None, None, None)

@@ -2,7 +2,7 @@
 
 from lamina import ops
 from lamina.nn import init
-from lamina.nn.module import Module, Parameter
+from lamina.nn.module import Module, Parameter, Stage
 from lamina.ops.conv import integer
 from lamina.tensor import Operand, Tensor, empty
 
@@ -44,6 +44,9 @@ class Linear(Module):
     def forward(self, x: Operand, activation: str = "identity") -> Tensor:
         """Map ``[..., I]`` to ``[..., O]``, and that by an activation of :func:`ops.linear`."""
         return ops.linear(x, self.weight, self.bias, activation)
+
+    def _make_stage(self) -> Stage:
+        return "linear", self.weight, self.bias, None
 
     def extra_repr(self) -> str:
         """Sizes."""

@@ -2,12 +2,13 @@
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, overload
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _kernels
 from lamina.tape import mark_changed
 from lamina.tensor import Array, ArrayLike, Tensor
 
@@ -32,6 +33,10 @@ class IncompatibleKeys(NamedTuple):
 
 
 Hook = Callable[..., Any]
+# The name of a layer, its weight and bias, and its options.
+Stage = tuple[
+    str, Parameter | None, Parameter | None, _kernels.ConvOptions | _kernels.PoolOptions | None
+]
 _keys = itertools.count()
 
 
@@ -80,6 +85,8 @@ class Module:
     # this is such a layer: its `forward` takes the name.
     _activation: str | None = None
     _activates = False
+    # What `_make_stage` said, until anything about the module changes.
+    _stage: Stage | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -87,6 +94,8 @@ class Module:
         if "forward" in cls.__dict__:
             cls._activation = cls.__dict__.get("_activation")
             cls._activates = cls.__dict__.get("_activates", False)
+            if "_make_stage" not in cls.__dict__:
+                cls._make_stage = Module._make_stage  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         object.__setattr__(self, "training", True)
@@ -116,7 +125,12 @@ class Module:
             self._modules[name] = value
         elif name == "forward":
             object.__setattr__(self, "_direct", False)
+        self.__dict__.pop("_stage", None)
         object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes, without what can be made again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_stage"}
 
     def __delattr__(self, name: str) -> None:
         self._forget(name)
@@ -125,6 +139,7 @@ class Module:
     def _forget(self, name: str) -> None:
         for table in (self._parameters, self._buffers, self._modules):
             table.pop(name, None)
+        self.__dict__.pop("_stage", None)
 
     def _check_type(self, name: str, value: Any, wanted: type) -> None:
         if value is not None and not isinstance(value, wanted):
@@ -143,6 +158,7 @@ class Module:
             raise KeyError(f"{layer}: {name!r} is already an attribute")
         self._check_type(name, value, wanted)
         table[name] = value
+        self.__dict__.pop("_stage", None)
         object.__setattr__(self, name, value)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
@@ -176,6 +192,7 @@ class Module:
         if self._hooks is None:
             object.__setattr__(self, "_hooks", _Hooks({}, {}))
             object.__setattr__(self, "_direct", False)
+            self.__dict__.pop("_stage", None)
         hooks: _Hooks = self.__dict__["_hooks"]
         return hooks
 
@@ -198,6 +215,10 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines its own."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def _make_stage(self) -> Stage | None:
+        """This layer for :func:`lamina._kernels.layers_forward`, if that knows it."""
+        return None if self._activation is None else (self._activation, None, None, None)
 
     # Walking the tree.
 
@@ -295,6 +316,7 @@ class Module:
         """Switch the tree to training: dropout drops, batch norm uses the batch."""
         for module in self.modules():
             object.__setattr__(module, "training", mode)
+            module.__dict__.pop("_stage", None)
         return self
 
     def eval(self) -> Self:
@@ -412,153 +434,3 @@ class Module:
 
 def _join(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
-
-
-def _check_module(container: Module, name: str, module: Any) -> None:
-    # A layer may go without a module, a container not.
-    if not isinstance(module, Module):
-        raise TypeError(
-            f"{type(container).__name__}: {name}: expected a Module, got {type(module).__name__}"
-        )
-
-
-class Sequential(Module):
-    """Modules called one after the other; given as arguments or as one ordered mapping."""
-
-    def __init__(self, *modules: "Module | OrderedDict[str, Module]") -> None:
-        super().__init__()
-        if len(modules) == 1 and isinstance(modules[0], OrderedDict):
-            named = modules[0].items()
-        else:
-            named = {str(i): module for i, module in enumerate(modules)}.items()  # type: ignore[assignment]
-        for name, module in named:
-            _check_module(self, name, module)
-            self.add_module(name, module)
-
-    def forward(self, x: Any) -> Any:
-        """The output of the last module."""
-        # A layer that waits for the activation after it, to apply it in the same pass.
-        layer: Module | None = None
-        for module in self._modules.values():
-            if module is None:
-                continue
-            if layer is not None:
-                if module._direct and module._activation is not None:
-                    x, layer = layer.forward(x, module._activation), None
-                    continue
-                x, layer = layer.forward(x), None
-            if not module._direct:
-                x = module(x)
-            elif module._activates:
-                layer = module
-            else:
-                x = module.forward(x)
-        return x if layer is None else layer.forward(x)
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        name = str(len(self._modules))
-        _check_module(self, name, module)
-        self.add_module(name, module)
-        return self
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Sequential": ...
-    def __getitem__(self, index: int | slice) -> "Module | Sequential":
-        modules = list(self.children())
-        return Sequential(*modules[index]) if isinstance(index, slice) else modules[index]
-
-
-class ModuleList(Module):
-    """A list of modules that belong to the model."""
-
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        super().__init__()
-        self.extend(modules)
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        name = str(len(self))
-        _check_module(self, name, module)
-        self.add_module(name, module)
-        return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put a module before the one at ``index``, as :meth:`list.insert` does."""
-        _check_module(self, str(index), module)
-        modules = list(self)
-        modules.insert(index, module)
-        for i, each in enumerate(modules):
-            self.add_module(str(i), each)
-
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end."""
-        for module in modules:
-            self.append(module)
-        return self
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.children()
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> "ModuleList": ...
-    def __getitem__(self, index: int | slice) -> Any:
-        modules = list(self.children())
-        return ModuleList(modules[index]) if isinstance(index, slice) else modules[index]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        name = str(range(len(self))[index])
-        _check_module(self, name, module)
-        self.add_module(name, module)
-
-
-class ModuleDict(Module):
-    """Modules by name that belong to the model."""
-
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
-        super().__init__()
-        for name, module in (modules or {}).items():
-            self[name] = module
-
-    def __setitem__(self, name: str, module: Module) -> None:
-        if name in dir(type(self)):
-            raise KeyError(f"ModuleDict: {name!r} is the name of a method")
-        _check_module(self, name, module)
-        self.add_module(name, module)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._modules[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._modules
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def keys(self) -> Iterable[str]:
-        """Names."""
-        return self._modules.keys()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """Names and modules."""
-        return self._modules.items()
-
-    def values(self) -> Iterable[Any]:
-        """Modules."""
-        return self._modules.values()

@@ -3,9 +3,9 @@
 from typing import Any
 
 from lamina import ops
-from lamina.nn.module import Module
+from lamina.nn.module import Module, Stage
 from lamina.ops.conv import Sizes, count, sizes
-from lamina.ops.pooling import OutputSize
+from lamina.ops.pooling import OutputSize, pool_options
 from lamina.tensor import Operand, Tensor
 
 
@@ -110,6 +110,12 @@ class MaxPool2d(_MaxPool):
             self.ceil_mode,
             return_indices=self.return_indices,
         )
+
+    def _make_stage(self) -> Stage | None:
+        if self.return_indices:
+            return None
+        window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return "max_pool2d", None, None, pool_options("MaxPool2d", 2, *window)
 
 
 class AvgPool1d(_Pool):

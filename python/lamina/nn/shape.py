@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lamina import ops
-from lamina.nn.module import Module
+from lamina.nn.module import Module, Stage
 from lamina.ops.conv import integer, integers
 from lamina.tensor import Operand, Tensor, as_tensor
 
@@ -24,6 +24,10 @@ class Flatten(Module):
     def forward(self, x: Operand) -> Tensor:
         """Map ``[N, ...]`` to ``[N, D]``."""
         return as_tensor(x).flatten(self.start_dim, self.end_dim)
+
+    def _make_stage(self) -> Stage | None:
+        usual = self.start_dim == 1 and self.end_dim == -1
+        return ("flatten", None, None, None) if usual else None
 
     def extra_repr(self) -> str:
         """The axes."""

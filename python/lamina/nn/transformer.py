@@ -8,9 +8,10 @@ import numpy as np
 from lamina import ops
 from lamina.nn import init
 from lamina.nn.attention import MultiheadAttention
+from lamina.nn.container import ModuleList
 from lamina.nn.dropout import Dropout
 from lamina.nn.linear import Linear
-from lamina.nn.module import Module, ModuleList
+from lamina.nn.module import Module
 from lamina.nn.norm import LayerNorm
 from lamina.ops.conv import count
 from lamina.tensor import Operand, Tensor, as_tensor

@@ -13,7 +13,8 @@ _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
 _TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "tanh"})
 
 
-def _apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
+def apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
+    """The function that the kernels call ``name``, with its parameters."""
     x = input if isinstance(input, Tensor) else Tensor(input)
     data = x.data
     try:
@@ -21,7 +22,7 @@ def _apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
     except TypeError:
         if data.dtype.kind == "f" or name not in _TAKES_INTEGERS:
             raise
-        return _apply(name, x.float(), a, b)
+        return apply(name, x.float(), a, b)
     if not (state.recording and x.requires_grad):
         return wrap(y)
     return _recorded(name, x, y if name in _KEEPS_OUTPUT else data, y, a, b)
@@ -39,17 +40,17 @@ def celu(input: Operand, alpha: float = 1.0) -> Tensor:
     """``max(x, 0) + min(0, alpha (exp(x / alpha) - 1))``. Barron, 2017."""
     if alpha == 0:
         raise ValueError("celu: alpha: expected a number other than 0, got 0")
-    return _apply("celu", input, alpha)
+    return apply("celu", input, alpha)
 
 
 def elu(input: Operand, alpha: float = 1.0) -> Tensor:
     """``x`` above zero, ``alpha (exp(x) - 1)`` below. Clevert et al., 2015."""
-    return _apply("elu", input, alpha)
+    return apply("elu", input, alpha)
 
 
 def exp(input: Operand) -> Tensor:
     """``e`` to the power ``x``."""
-    return _apply("exp", input)
+    return apply("exp", input)
 
 
 def gelu(input: Operand, approximate: str = "none") -> Tensor:
@@ -61,9 +62,9 @@ def gelu(input: Operand, approximate: str = "none") -> Tensor:
             ``u = sqrt(2 / pi) (x + 0.044715 x^3)``.
     """
     if approximate == "none":
-        return _apply("gelu", input)
+        return apply("gelu", input)
     if approximate == "tanh":
-        return _apply("gelu_tanh", input)
+        return apply("gelu_tanh", input)
     raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
 
 
@@ -78,39 +79,39 @@ def glu(input: Operand, dim: int = -1) -> Tensor:
 
 def hardsigmoid(input: Operand) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
-    return _apply("hardsigmoid", input)
+    return apply("hardsigmoid", input)
 
 
 def hardswish(input: Operand) -> Tensor:
     """``x min(max(x + 3, 0), 6) / 6``. Howard et al., 2019."""
-    return _apply("hardswish", input)
+    return apply("hardswish", input)
 
 
 def hardtanh(input: Operand, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """``x`` moved into ``[min_val, max_val]``."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: expected min_val <= max_val, got {min_val} and {max_val}")
-    return _apply("hardtanh", input, min_val, max_val)
+    return apply("hardtanh", input, min_val, max_val)
 
 
 def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
     """``x`` above zero, ``negative_slope x`` below. Maas et al., 2013."""
-    return _apply("leaky_relu", input, negative_slope)
+    return apply("leaky_relu", input, negative_slope)
 
 
 def log(input: Operand) -> Tensor:
     """Natural logarithm: ``-inf`` at zero, NaN below."""
-    return _apply("log", input)
+    return apply("log", input)
 
 
 def logsigmoid(input: Operand) -> Tensor:
     """``-ln(1 + exp(-x))``."""
-    return _apply("logsigmoid", input)
+    return apply("logsigmoid", input)
 
 
 def mish(input: Operand) -> Tensor:
     """``x tanh(ln(1 + exp(x)))``. Misra, 2019."""
-    return _apply("mish", input)
+    return apply("mish", input)
 
 
 def prelu(input: Operand, weight: Operand) -> Tensor:
@@ -138,41 +139,41 @@ def prelu(input: Operand, weight: Operand) -> Tensor:
 
 def relu(input: Operand) -> Tensor:
     """``max(x, 0)``; gradient zero at zero."""
-    return _apply("relu", input)
+    return apply("relu", input)
 
 
 def relu6(input: Operand) -> Tensor:
     """``min(max(x, 0), 6)``."""
-    return _apply("relu6", input)
+    return apply("relu6", input)
 
 
 def selu(input: Operand) -> Tensor:
     """:func:`elu` scaled so that mean 0 and variance 1 are kept. Klambauer et al., 2017."""
-    return _apply("selu", input)
+    return apply("selu", input)
 
 
 def sigmoid(input: Operand) -> Tensor:
     """``1 / (1 + exp(-x))``."""
-    return _apply("sigmoid", input)
+    return apply("sigmoid", input)
 
 
 def silu(input: Operand) -> Tensor:
     """``x sigmoid(x)``, also called swish. Elfwing et al., 2017."""
-    return _apply("silu", input)
+    return apply("silu", input)
 
 
 def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``ln(1 + exp(beta x)) / beta``, and ``x`` where ``beta x`` exceeds ``threshold``."""
     if beta == 0:
         raise ValueError("softplus: beta: expected a number other than 0, got 0")
-    return _apply("softplus", input, beta, threshold)
+    return apply("softplus", input, beta, threshold)
 
 
 def softsign(input: Operand) -> Tensor:
     """``x / (1 + |x|)``."""
-    return _apply("softsign", input)
+    return apply("softsign", input)
 
 
 def tanh(input: Operand) -> Tensor:
     """Hyperbolic tangent."""
-    return _apply("tanh", input)
+    return apply("tanh", input)

@@ -6,15 +6,20 @@ sample without the first axis.
 
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import SupportsIndex
 
 from lamina import _kernels
+from lamina.ops.activation import apply
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
+from lamina.tensor import Array, Operand, Tensor, wrap
 
 Sizes = SupportsIndex | Sequence[SupportsIndex]
 _Pair = tuple[int, int]
 _Padding = tuple[_Pair, _Pair]
+
+# Their slope does not follow from the output, so that they are recorded on their own.
+_NEEDS_INPUT = frozenset({"gelu", "gelu_tanh", "silu"})
 
 
 def conv1d(
@@ -25,6 +30,7 @@ def conv1d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
+    activation: str = "identity",
 ) -> Tensor:
     """Cross-correlation of signals with ``weight``; :func:`conv2d` on one axis.
 
@@ -37,11 +43,13 @@ def conv1d(
             input.
         dilation: step between the taps of the kernel.
         groups: parts into which the channels are cut.
+        activation: of the output: the name of one as in :func:`linear`.
 
     Returns:
         ``[N, O, OL]`` with ``OL = (L + 2 padding - dilation (K - 1) - 1) // stride + 1``.
     """
-    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+    options = stride, padding, dilation, groups
+    return _conv("conv1d", 1, (input, weight, bias), options, activation)
 
 
 def conv2d(
@@ -52,6 +60,7 @@ def conv2d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
+    activation: str = "identity",
 ) -> Tensor:
     """Cross-correlation of images with ``weight``.
 
@@ -64,6 +73,7 @@ def conv2d(
             input.
         dilation: step between the taps of the kernel.
         groups: parts into which the channels are cut.
+        activation: of the output: the name of one as in :func:`linear`.
 
     Returns:
         ``[N, O, OH, OW]`` with ``OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1``.
@@ -71,7 +81,8 @@ def conv2d(
     Raises:
         ValueError: sizes do not agree, or the kernel is larger than the padded input.
     """
-    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+    options = stride, padding, dilation, groups
+    return _conv("conv2d", 2, (input, weight, bias), options, activation)
 
 
 def conv_transpose1d(
@@ -152,37 +163,73 @@ def conv_transpose2d(
 def _conv(
     op: str,
     axes: int,
-    input: Operand,
-    weight: Operand,
-    bias: Operand | None,
+    operands: tuple[Operand, Operand, Operand | None],
+    options: tuple[Sizes, Sizes | str, Sizes, int],
+    activation: str,
+) -> Tensor:
+    x, w, b = _tensors(op, axes, *operands)
+    xs, ws = x.data, w.data
+    if axes == 1 or xs.ndim == 3:
+        xs, ws = _image(xs, axes), _image(ws, axes, weight=True)
+    known = conv_options(op, axes, ws.shape[2:], *options)
+    bias = None if b is None else b.data
+    needs = False, False, False
+    if state.recording:
+        needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
+    if True not in needs:
+        y = _kernels.conv2d_forward(xs, ws, bias, known, activation)
+        return wrap(y if axes == 2 and x.data.ndim == 4 else _output(y, axes, x.data.ndim))
+    if activation in _NEEDS_INPUT:
+        return apply(activation, _conv(op, axes, (x, w, b), options, "identity"))
+    y = _kernels.conv2d_forward(xs, ws, bias, known, activation)
+    before = x.data.shape, w.data.shape
+
+    def vjp(dy: Array) -> Gradients:
+        dy = dy.reshape(y.shape)
+        if activation != "identity":
+            dy = _kernels.activation_backward(activation, dy, y)
+        return _shaped(_kernels.conv2d_backward(dy, xs, ws, known, needs), before)
+
+    return Tensor.record(_output(y, axes, x.ndim), (x, w, b), vjp)
+
+
+def conv_options(
+    op: str,
+    axes: int,
+    kernel: tuple[int, ...],
     stride: Sizes,
     padding: Sizes | str,
     dilation: Sizes,
     groups: int,
-) -> Tensor:
-    x, w, b = _tensors(op, axes, input, weight, bias)
-    xs, ws = x.data, w.data
-    if axes == 1 or xs.ndim == 3:
-        xs, ws = _image(xs, axes), _image(ws, axes, weight=True)
+) -> _kernels.ConvOptions:
+    """How ``kernel`` moves over an image, as the kernels take it."""
+    try:
+        return _known_options(op, axes, kernel, stride, padding, dilation, groups)  # type: ignore[arg-type]
+    except TypeError:
+        # Lists cannot be looked up; what is no integer raises again.
+        return _options(op, axes, kernel, stride, padding, dilation, groups)
+
+
+def _options(
+    op: str,
+    axes: int,
+    kernel: tuple[int, ...],
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> _kernels.ConvOptions:
     steps = sizes(op, "stride", stride, axes, 1)
     gaps = sizes(op, "dilation", dilation, axes, 1)
-    options = (
+    return _kernels.ConvOptions(
         on_image(steps, 1),
-        _padding(op, padding, ws.shape, steps, gaps),
+        _padding(op, padding, kernel, steps, gaps),
         on_image(gaps, 1),
         count(op, "groups", groups),
     )
-    y = _kernels.conv2d_forward(xs, ws, None if b is None else b.data, *options)
-    needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
-    if not (state.recording and True in needs):
-        return wrap(_output(y, axes, x.data.ndim))
-    before = x.data.shape, w.data.shape
 
-    def vjp(dy: Array) -> Gradients:
-        grads = _kernels.conv2d_backward(dy.reshape(y.shape), xs, ws, *options, needs)
-        return _shaped(grads, before)
 
-    return Tensor.record(_output(y, axes, x.ndim), (x, w, b), vjp)
+_known_options = lru_cache(1024, typed=True)(_options)
 
 
 def _conv_transpose(
@@ -198,19 +245,20 @@ def _conv_transpose(
     x, w, b = _tensors(op, axes, *operands)
     xs, ws = _image(x.data, axes), _image(w.data, axes, weight=True)
     pad = on_image(sizes(op, "padding", padding, axes, 0), 0)
-    options = (
+    options = _kernels.ConvOptions(
         on_image(sizes(op, "stride", stride, axes, 1), 1),
         ((pad[0], pad[0]), (pad[1], pad[1])),
-        on_image(sizes(op, "output_padding", output_padding, axes, 0), 0),
         on_image(sizes(op, "dilation", dilation, axes, 1), 1),
         count(op, "groups", groups),
     )
-    y = _kernels.conv_transpose2d_forward(xs, ws, None if b is None else b.data, *options)
+    more = on_image(sizes(op, "output_padding", output_padding, axes, 0), 0)
+    y = _kernels.conv_transpose2d_forward(xs, ws, None if b is None else b.data, options, more)
     needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
     before = x.data.shape, w.data.shape
 
     def vjp(dy: Array) -> Gradients:
-        grads = _kernels.conv_transpose2d_backward(dy.reshape(y.shape), xs, ws, *options, needs)
+        dy = dy.reshape(y.shape)
+        grads = _kernels.conv_transpose2d_backward(dy, xs, ws, options, more, needs)
         return _shaped(grads, before)
 
     return Tensor.record(_output(y, axes, x.ndim), (x, w, b), vjp)
@@ -265,7 +313,7 @@ def count(op: str, arg: str, value: SupportsIndex) -> int:
 def _padding(
     op: str,
     padding: Sizes | str,
-    weight: tuple[int, ...],
+    kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> _Padding:
@@ -278,7 +326,7 @@ def _padding(
     elif padding == "same":
         if any(step != 1 for step in stride):
             raise ValueError(f"{op}: padding: expected numbers where stride is not 1, got 'same'")
-        totals = [d * (k - 1) for d, k in zip(dilation, weight[-axes:], strict=True)]
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel[-axes:], strict=True)]
         # What cannot be halved goes to the end, as in PyTorch.
         pads = [(total // 2, total - total // 2) for total in totals]
     else:
@@ -289,13 +337,16 @@ def _padding(
 def _tensors(
     op: str, axes: int, input: Operand, weight: Operand, bias: Operand | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    x, w = as_tensor(input), as_tensor(weight)
+    x = input if isinstance(input, Tensor) else Tensor(input)
+    w = weight if isinstance(weight, Tensor) else Tensor(weight)
     if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
     if w.data.ndim != axes + 2:
         raise ValueError(f"{op}: weight: expected {axes + 2} axes, got shape {w.shape}")
-    return x, w, None if bias is None else as_tensor(bias)
+    if bias is not None and not isinstance(bias, Tensor):
+        bias = Tensor(bias)
+    return x, w, bias
 
 
 def _image(x: Array, axes: int, *, weight: bool = False) -> Array:

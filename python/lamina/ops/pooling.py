@@ -6,6 +6,7 @@ sample without the first axis.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, overload
 
 import numpy as np
@@ -13,10 +14,9 @@ import numpy as np
 from lamina import _kernels
 from lamina.ops.conv import Sizes, count, integers, on_image, sizes
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
+from lamina.tensor import Array, Operand, Tensor, wrap
 
 _Pair = tuple[int, int]
-_Windows = tuple[_Pair, _Pair, _Pair]
 OutputSize = int | Sequence[int | None] | None
 
 
@@ -53,9 +53,8 @@ def max_pool1d(
     """Largest number of each window of a signal; :func:`max_pool2d` on one axis."""
     op = "max_pool1d"
     x = _input(op, 1, input)
-    windows = _windows(op, 1, kernel_size, stride, padding)
-    gaps = on_image(sizes(op, "dilation", dilation, 1, 1), 1)
-    return _moving_max(x, 1, (*windows, gaps, ceil_mode), return_indices)
+    windows = pool_options(op, 1, kernel_size, stride, padding, dilation, ceil_mode)
+    return _moving_max(x, 1, windows, return_indices)
 
 
 @overload
@@ -104,9 +103,8 @@ def max_pool2d(
     """
     op = "max_pool2d"
     x = _input(op, 2, input)
-    windows = _windows(op, 2, kernel_size, stride, padding)
-    gaps = on_image(sizes(op, "dilation", dilation, 2, 1), 1)
-    return _moving_max(x, 2, (*windows, gaps, ceil_mode), return_indices)
+    windows = pool_options(op, 2, kernel_size, stride, padding, dilation, ceil_mode)
+    return _moving_max(x, 2, windows, return_indices)
 
 
 @overload
@@ -135,7 +133,7 @@ def adaptive_max_pool2d(
     plane = planes.shape[1], planes.shape[2]
     out = _output_size(op, 2, output_size, x.shape)
     if (step := _even_step(plane, out)) is not None:
-        return _moving_max(x, 2, (step, step, (0, 0), (1, 1), False), return_indices)
+        return _moving_max(x, 2, pool_options(op, 2, step, step), return_indices)
     y, indices = _kernels.adaptive_max_pool2d_forward(planes, out)
     return _max(
         x,
@@ -155,8 +153,8 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """Mean of each window of a signal; :func:`avg_pool2d` on one axis."""
-    windows = _windows("avg_pool1d", 1, kernel_size, stride, padding)
-    return _avg(_input("avg_pool1d", 1, input), 1, windows, ceil_mode, count_include_pad, None)
+    windows = pool_options("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode)
+    return _avg(_input("avg_pool1d", 1, input), 1, windows, count_include_pad, None)
 
 
 def avg_pool2d(
@@ -182,11 +180,11 @@ def avg_pool2d(
     Returns:
         ``[N, C, OH, OW]`` with ``OH = (H + 2 padding - K) // stride + 1``.
     """
-    windows = _windows("avg_pool2d", 2, kernel_size, stride, padding)
+    windows = pool_options("avg_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None:
         divisor_override = count("avg_pool2d", "divisor_override", divisor_override)
     x = _input("avg_pool2d", 2, input)
-    return _avg(x, 2, windows, ceil_mode, count_include_pad, divisor_override)
+    return _avg(x, 2, windows, count_include_pad, divisor_override)
 
 
 def adaptive_avg_pool1d(input: Operand, output_size: OutputSize) -> Tensor:
@@ -212,7 +210,7 @@ def _adaptive_avg(op: str, axes: int, input: Operand, output_size: OutputSize) -
     planes = _planes(x.data, axes)
     plane = planes.shape[1], planes.shape[2]
     if out != (1, 1) and (step := _even_step(plane, out)) is not None:
-        return _avg(x, axes, (step, step, (0, 0)), False, False, None)
+        return _avg(x, axes, pool_options(op, 2, step, step), False, None)
     y = _kernels.adaptive_avg_pool2d_forward(planes, out)
 
     def vjp(dy: Array) -> Gradients:
@@ -226,14 +224,13 @@ def _adaptive_avg(op: str, axes: int, input: Operand, output_size: OutputSize) -
 def _avg(
     x: Tensor,
     axes: int,
-    windows: _Windows,
-    ceil_mode: bool,
+    windows: _kernels.PoolOptions,
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
     planes = _planes(x.data, axes)
     plane = planes.shape[1], planes.shape[2]
-    options = *windows, ceil_mode, count_include_pad, divisor_override
+    options = windows, count_include_pad, divisor_override
     y = _kernels.avg_pool2d_forward(planes, *options)
     shape = x.shape
 
@@ -245,15 +242,19 @@ def _avg(
 
 
 def _moving_max(
-    x: Tensor, axes: int, options: tuple[_Pair, _Pair, _Pair, _Pair, bool], return_indices: bool
+    x: Tensor, axes: int, windows: _kernels.PoolOptions, return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
+    if not (return_indices or (state.recording and x.requires_grad)):
+        if axes == 2:
+            return wrap(_kernels.max_pool2d_values(x.data, windows))
+        return wrap(_kernels.max_pool2d_values(x.data[..., None, :], windows)[..., 0, :])
     planes = _planes(x.data, axes)
     plane = planes.shape[1], planes.shape[2]
-    y, places = _kernels.max_pool2d_forward(planes, *options, return_indices)
+    y, places = _kernels.max_pool2d_forward(planes, windows, return_indices)
 
     def gradient(dy: Array) -> Array:
         if places.dtype == np.uint8:
-            return _kernels.max_pool2d_backward(dy, places, plane, *options)
+            return _kernels.max_pool2d_backward(dy, places, plane, windows)
         return _kernels.max_pool2d_index_backward(dy, places, plane)
 
     return _max(x, axes, y, gradient, places if return_indices else None)
@@ -276,20 +277,49 @@ def _max(
 
 
 def _input(op: str, axes: int, input: Operand) -> Tensor:
-    x = as_tensor(input)
+    x = input if isinstance(input, Tensor) else Tensor(input)
     if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
     return x
 
 
-def _windows(
-    op: str, axes: int, kernel_size: Sizes, stride: Sizes | None, padding: Sizes
-) -> _Windows:
+def pool_options(
+    op: str,
+    axes: int,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> _kernels.PoolOptions:
+    """Windows of an image as the kernels take them."""
+    try:
+        return _known_options(op, axes, kernel_size, stride, padding, dilation, ceil_mode)  # type: ignore[arg-type]
+    except TypeError:
+        # Lists cannot be looked up; what is no integer raises again.
+        return _options(op, axes, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def _options(
+    op: str,
+    axes: int,
+    kernel_size: Sizes,
+    stride: Sizes | None,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool,
+) -> _kernels.PoolOptions:
     kernel = sizes(op, "kernel_size", kernel_size, axes, 1)
     step = kernel if stride is None else sizes(op, "stride", stride, axes, 1)
     pad = sizes(op, "padding", padding, axes, 0)
-    return on_image(kernel, 1), on_image(step, 1), on_image(pad, 0)
+    gaps = sizes(op, "dilation", dilation, axes, 1)
+    return _kernels.PoolOptions(
+        on_image(kernel, 1), on_image(step, 1), on_image(pad, 0), on_image(gaps, 1), ceil_mode
+    )
+
+
+_known_options = lru_cache(1024, typed=True)(_options)
 
 
 def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:

@@ -83,6 +83,14 @@ impl Moves {
         (before.max(0) as usize).div_ceil(self.dilation[axis])
     }
 
+    /// Rows of the plane from the first to the last that outputs of row `out` see.
+    pub fn seen_rows(&self, out: usize) -> Range<usize> {
+        let first = (out * self.stride[0]) as isize - self.pad[0];
+        let start = first + (self.first_tap(0, out) * self.dilation[0]) as isize;
+        let end = (first + self.reach(0) as isize + 1).min(self.image[0] as isize);
+        start as usize..end as usize
+    }
+
     /// Rows of the padded plane that the outputs in rows `out` see.
     pub fn rows(&self, out: &Range<usize>) -> Range<usize> {
         let last = (out.end - 1) * self.stride[0] + self.reach(0);
@@ -269,23 +277,29 @@ pub(crate) fn copy_rows<V: Vector>(
     padding: V::Elem,
     to: &mut [V::Elem],
 ) {
-    let (width, stride) = (moves.image[1], moves.stride[1]);
-    let skipped = (moves.pad[1].min(0).unsigned_abs()).min(width);
-    let pad = moves.pad[1].max(0).unsigned_abs();
+    let width = moves.image[1];
     for (row, to) in rows.zip(to.chunks_exact_mut(moves.row_len())) {
         let y = (row as isize - moves.pad[0]) as usize;
         if y >= moves.image[0] {
             to.fill(padding);
             continue;
         }
-        let line = &plane[y * width + skipped..(y + 1) * width];
-        if stride == 1 {
-            let to = stretch(to, pad);
-            let count = line.len().min(to.len());
-            copy::<V>(&line[..count], &mut to[..count]);
-        } else {
-            split_row::<V>(line, pad, stride, to);
-        }
+        copy_row::<V>(moves, &plane[y * width..(y + 1) * width], to);
+    }
+}
+
+/// Copies a row of the plane; `to` already holds the padding on either side.
+#[inline(always)]
+pub(crate) fn copy_row<V: Vector>(moves: &Moves, line: &[V::Elem], to: &mut [V::Elem]) {
+    let (pad, stride) = (moves.pad[1], moves.stride[1]);
+    let line = &line[pad.min(0).unsigned_abs().min(line.len())..];
+    let pad = pad.max(0).unsigned_abs();
+    if stride == 1 {
+        let to = stretch(to, pad);
+        let count = line.len().min(to.len());
+        copy::<V>(&line[..count], &mut to[..count]);
+    } else {
+        split_row::<V>(line, pad, stride, to);
     }
 }
 

@@ -7,6 +7,7 @@ use numpy::{Element as NumpyElement, IntoPyArray};
 use pyo3::prelude::*;
 
 use crate::convert::{array, by_dtype, enter, optional};
+use crate::matmul::activation_named;
 
 /// Gradients of the input, the weight and the bias, `None` where not asked for.
 type Gradients<'py> =
@@ -17,6 +18,24 @@ type Gradients<'py> =
 #[pyo3(signature = (exact, /))]
 pub(crate) fn set_exact(exact: bool) {
     conv::set_exact(exact);
+}
+
+/// How a kernel moves over the image; `padding` is the zeros before and after each axis.
+#[pyclass(frozen)]
+pub(crate) struct ConvOptions(pub(crate) Options);
+
+#[pymethods]
+impl ConvOptions {
+    #[new]
+    #[pyo3(signature = (stride, padding, dilation, groups, /))]
+    fn new(
+        stride: [usize; 2],
+        padding: [[usize; 2]; 2],
+        dilation: [usize; 2],
+        groups: usize,
+    ) -> Self {
+        Self(Options { stride, padding, dilation, groups })
+    }
 }
 
 /// Simple operations of a convolution.
@@ -32,27 +51,25 @@ fn gradients<'py, T: Element + NumpyElement>(py: Python<'py>, grads: Grads<T>) -
     )
 }
 
-/// Convolution; `padding` is the zeros before and after each axis.
+/// Convolution, and `activation` of what comes out.
 #[pyfunction]
-#[pyo3(signature = (x, weight, bias, stride, padding, dilation, groups, /))]
+#[pyo3(signature = (x, weight, bias, options, activation, /))]
 pub(crate) fn conv2d_forward<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
     weight: &Bound<'py, PyAny>,
     bias: Option<&Bound<'py, PyAny>>,
-    stride: [usize; 2],
-    padding: [[usize; 2]; 2],
-    dilation: [usize; 2],
-    groups: usize,
+    options: &ConvOptions,
+    activation: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let activation = activation_named(activation)?;
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let bias = optional::<T, Ix1>("bias", bias)?;
         let (x, weight) = (x.c_order()?, weight.c_order()?);
         let bias = bias.as_ref().map(|bias| bias.strided());
-        let options = Options { stride, padding, dilation, groups };
         let y = enter(py, "conv", cost(x.len(), weight.shape()), || {
-            conv::forward(x.view(), weight.view(), bias, &options)
+            conv::forward(x.view(), weight.view(), bias, &options.0, activation)
         })?;
         Ok(y.into_pyarray(py).into_any())
     })
@@ -60,25 +77,21 @@ pub(crate) fn conv2d_forward<'py>(
 
 /// Gradients of a convolution.
 #[pyfunction]
-#[pyo3(signature = (dy, x, weight, stride, padding, dilation, groups, needs, /))]
+#[pyo3(signature = (dy, x, weight, options, needs, /))]
 pub(crate) fn conv2d_backward<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     x: &Bound<'py, PyAny>,
     weight: &Bound<'py, PyAny>,
-    stride: [usize; 2],
-    padding: [[usize; 2]; 2],
-    dilation: [usize; 2],
-    groups: usize,
+    options: &ConvOptions,
     needs: [bool; 3],
 ) -> PyResult<Gradients<'py>> {
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let dy = array::<T, Ix4>("dy", dy)?;
         let (dy, x, weight) = (dy.c_order()?, x.c_order()?, weight.c_order()?);
-        let options = Options { stride, padding, dilation, groups };
         let work = || -> Result<_> {
-            conv::backward(dy.view(), x.view(), weight.view(), &options, needs)
+            conv::backward(dy.view(), x.view(), weight.view(), &options.0, needs)
         };
         Ok(gradients(py, enter(py, "conv", cost(2 * dy.len(), weight.shape()), work)?))
     })
@@ -86,26 +99,22 @@ pub(crate) fn conv2d_backward<'py>(
 
 /// Transposed convolution; `padding` is that of the convolution it transposes.
 #[pyfunction]
-#[pyo3(signature = (x, weight, bias, stride, padding, output_padding, dilation, groups, /))]
+#[pyo3(signature = (x, weight, bias, options, output_padding, /))]
 pub(crate) fn conv_transpose2d_forward<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
     weight: &Bound<'py, PyAny>,
     bias: Option<&Bound<'py, PyAny>>,
-    stride: [usize; 2],
-    padding: [[usize; 2]; 2],
+    options: &ConvOptions,
     output_padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let bias = optional::<T, Ix1>("bias", bias)?;
         let (x, weight) = (x.c_order()?, weight.c_order()?);
         let bias = bias.as_ref().map(|bias| bias.strided());
-        let options = Options { stride, padding, dilation, groups };
         let y = enter(py, "conv", cost(x.len(), weight.shape()), || {
-            conv::transposed_forward(x.view(), weight.view(), bias, &options, output_padding)
+            conv::transposed_forward(x.view(), weight.view(), bias, &options.0, output_padding)
         })?;
         Ok(y.into_pyarray(py).into_any())
     })
@@ -113,27 +122,23 @@ pub(crate) fn conv_transpose2d_forward<'py>(
 
 /// Gradients of a transposed convolution.
 #[pyfunction]
-#[pyo3(signature = (dy, x, weight, stride, padding, output_padding, dilation, groups, needs, /))]
+#[pyo3(signature = (dy, x, weight, options, output_padding, needs, /))]
 pub(crate) fn conv_transpose2d_backward<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     x: &Bound<'py, PyAny>,
     weight: &Bound<'py, PyAny>,
-    stride: [usize; 2],
-    padding: [[usize; 2]; 2],
+    options: &ConvOptions,
     output_padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
     needs: [bool; 3],
 ) -> PyResult<Gradients<'py>> {
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix4>("x", x)?, array::<T, Ix4>("weight", weight)?);
         let dy = array::<T, Ix4>("dy", dy)?;
         let (dy, x, weight) = (dy.c_order()?, x.c_order()?, weight.c_order()?);
-        let options = Options { stride, padding, dilation, groups };
         let work = || -> Result<_> {
             let (dy, x, weight) = (dy.view(), x.view(), weight.view());
-            conv::transposed_backward(dy, x, weight, &options, output_padding, needs)
+            conv::transposed_backward(dy, x, weight, &options.0, output_padding, needs)
         };
         Ok(gradients(py, enter(py, "conv", cost(2 * x.len(), weight.shape()), work)?))
     })

@@ -172,17 +172,25 @@ macro_rules! by_dtype {
 }
 pub(crate) use by_dtype;
 
-/// Runs a kernel: counts its time under `kernel`, releases the GIL where `cost`, its simple
-/// operations, is worth it, and turns its error into Python's.
+/// Runs a kernel and counts its time under `kernel`; see [`run`].
 pub(crate) fn enter<R: Send>(
     py: Python<'_>,
     kernel: &'static str,
     cost: usize,
     work: impl FnOnce() -> Result<R> + Send,
 ) -> PyResult<R> {
+    profile::timed(kernel, || run(py, cost, work))
+}
+
+/// Runs kernels: releases the GIL where `cost`, their simple operations, is worth it, and turns
+/// their error into Python's.
+pub(crate) fn run<R: Send>(
+    py: Python<'_>,
+    cost: usize,
+    work: impl FnOnce() -> Result<R> + Send,
+) -> PyResult<R> {
     let work = || memory::guarded(work);
-    let result =
-        profile::timed(kernel, || if cost < RELEASE_GIL { work() } else { py.detach(work) });
+    let result = if cost < RELEASE_GIL { work() } else { py.detach(work) };
     allocator::watch();
     result.map_err(raise)
 }

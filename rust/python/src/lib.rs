@@ -12,6 +12,7 @@ mod ctc;
 mod dropout;
 mod embedding;
 mod files;
+mod layers;
 mod loss;
 mod matmul;
 mod ngram;
@@ -43,8 +44,8 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::conv::{
-        conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward, conv2d_forward,
-        set_exact,
+        ConvOptions, conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward,
+        conv2d_forward, set_exact,
     };
     #[pymodule_export]
     use crate::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
@@ -56,6 +57,8 @@ mod _kernels {
     use crate::embedding::{embedding_backward, embedding_forward};
     #[pymodule_export]
     use crate::files::files_exchange;
+    #[pymodule_export]
+    use crate::layers::layers_forward;
     #[pymodule_export]
     use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
     #[pymodule_export]
@@ -74,9 +77,9 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::pooling::{
-        adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_forward,
-        avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
-        max_pool2d_index_backward,
+        PoolOptions, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward,
+        adaptive_max_pool2d_forward, avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward,
+        max_pool2d_forward, max_pool2d_index_backward, max_pool2d_values,
     };
     #[pymodule_export]
     use crate::profile::{profile_start, profile_stop};

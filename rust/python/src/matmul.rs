@@ -48,7 +48,8 @@ pub(crate) fn matmul_batched<'py>(
     })
 }
 
-fn activation(name: &str) -> PyResult<Activation> {
+/// The activation of a layer that Python calls `name`.
+pub(crate) fn activation_named(name: &str) -> PyResult<Activation> {
     Activation::named(name).ok_or_else(|| {
         PyValueError::new_err(format!(
             "activation: expected identity, relu, gelu, gelu_tanh, silu, tanh or sigmoid, got {name:?}"
@@ -67,7 +68,7 @@ pub(crate) fn linear_forward<'py>(
     activation_name: &str,
     save: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
-    let activation = activation(activation_name)?;
+    let activation = activation_named(activation_name)?;
     by_dtype!(x, T => {
         let (x, weight) = (array::<T, Ix2>("x", x)?, array::<T, Ix2>("weight", weight)?);
         let bias = optional::<T, Ix1>("bias", bias)?;
@@ -97,7 +98,7 @@ pub(crate) fn linear_backward<'py>(
     kept: Option<&Bound<'py, PyAny>>,
     needs: (bool, bool, bool),
 ) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
-    let activation = activation(activation_name)?;
+    let activation = activation_named(activation_name)?;
     by_dtype!(x, T => {
         let (dy, x) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix2>("x", x)?);
         let weight = array::<T, Ix2>("weight", weight)?;

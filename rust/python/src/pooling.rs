@@ -1,11 +1,31 @@
 //! Pooling of planes.
 
 use lamina_kernels::pooling::{self, Divisor, Options, Places};
-use ndarray::{Array3, Ix3};
+use ndarray::{Array3, Ix3, IxDyn};
 use numpy::{Element as NumpyElement, IntoPyArray};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::convert::{array, by_dtype, enter};
+
+/// How windows move over the plane.
+#[pyclass(frozen)]
+pub(crate) struct PoolOptions(pub(crate) Options);
+
+#[pymethods]
+impl PoolOptions {
+    #[new]
+    #[pyo3(signature = (kernel, stride, padding, dilation, ceil_mode, /))]
+    fn new(
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        dilation: [usize; 2],
+        ceil_mode: bool,
+    ) -> Self {
+        Self(Options { kernel, stride, padding, dilation, ceil_mode })
+    }
+}
 
 /// An output and where its numbers were.
 type Maxima<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
@@ -29,45 +49,60 @@ fn divisor(count_include_pad: bool, divisor_override: Option<usize>) -> Divisor 
 /// Largest number of each window and where it was: int32 indices in the plane where `indices`, else
 /// uint8 taps of the windows if those can tell.
 #[pyfunction]
-#[pyo3(signature = (x, kernel, stride, padding, dilation, ceil_mode, indices, /))]
+#[pyo3(signature = (x, options, indices, /))]
 pub(crate) fn max_pool2d_forward<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    ceil_mode: bool,
+    options: &PoolOptions,
     indices: bool,
 ) -> PyResult<Maxima<'py>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
-        let options = Options { kernel, stride, padding, dilation, ceil_mode };
-        let work = || pooling::max_forward(x.view(), &options, indices);
+        let work = || pooling::max_forward(x.view(), &options.0, indices);
         Ok(maxima(py, enter(py, "pooling", x.len() * 4, work)?))
+    })
+}
+
+/// Largest number of each window of the last two axes.
+#[pyfunction]
+#[pyo3(signature = (x, options, /))]
+pub(crate) fn max_pool2d_values<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    options: &PoolOptions,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let x = array::<T, IxDyn>("x", x)?;
+        let x = x.c_order()?;
+        let Some(leading) = x.ndim().checked_sub(2) else {
+            return Err(PyTypeError::new_err("x: expected at least 2 axes"));
+        };
+        let mut shape = x.shape().to_vec();
+        let planes = (shape[..leading].iter().product(), shape[leading], shape[leading + 1]);
+        let planes = x.to_shape(planes).expect("C order");
+        let work = || pooling::max_values(planes.view(), &options.0);
+        let y = enter(py, "pooling", planes.len(), work)?;
+        shape[leading..].copy_from_slice(&y.shape()[1..]);
+        let y = y.into_shape_with_order(shape).expect("as many planes");
+        Ok(y.into_pyarray(py).into_any())
     })
 }
 
 /// Gradient of the input of a maximum from the taps of its windows.
 #[pyfunction]
-#[pyo3(signature = (dy, taps, plane, kernel, stride, padding, dilation, ceil_mode, /))]
+#[pyo3(signature = (dy, taps, plane, options, /))]
 pub(crate) fn max_pool2d_backward<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     taps: &Bound<'py, PyAny>,
     plane: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    ceil_mode: bool,
+    options: &PoolOptions,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(dy, T => {
         let (dy, taps) = (array::<T, Ix3>("dy", dy)?, array::<u8, Ix3>("taps", taps)?);
         let (dy, taps) = (dy.c_order()?, taps.c_order()?);
-        let options = Options { kernel, stride, padding, dilation, ceil_mode };
-        let work = || pooling::max_backward(dy.view(), taps.view(), plane, &options);
+        let work = || pooling::max_backward(dy.view(), taps.view(), plane, &options.0);
         Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
     })
 }
@@ -107,51 +142,39 @@ pub(crate) fn adaptive_max_pool2d_forward<'py>(
 
 /// Mean of each window.
 #[pyfunction]
-#[pyo3(signature = (
-    x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, /
-))]
+#[pyo3(signature = (x, options, count_include_pad, divisor_override, /))]
 pub(crate) fn avg_pool2d_forward<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    ceil_mode: bool,
+    options: &PoolOptions,
     count_include_pad: bool,
     divisor_override: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
         let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
-        let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
         let divisor = divisor(count_include_pad, divisor_override);
-        let work = || pooling::avg_forward(x.view(), &options, divisor);
+        let work = || pooling::avg_forward(x.view(), &options.0, divisor);
         Ok(enter(py, "pooling", x.len() * 2, work)?.into_pyarray(py).into_any())
     })
 }
 
 /// Gradient of the input of a mean over windows.
 #[pyfunction]
-#[pyo3(signature = (
-    dy, plane, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override, /
-))]
+#[pyo3(signature = (dy, plane, options, count_include_pad, divisor_override, /))]
 pub(crate) fn avg_pool2d_backward<'py>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     plane: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    ceil_mode: bool,
+    options: &PoolOptions,
     count_include_pad: bool,
     divisor_override: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(dy, T => {
         let dy = array::<T, Ix3>("dy", dy)?;
         let dy = dy.c_order()?;
-        let options = Options { kernel, stride, padding, dilation: [1, 1], ceil_mode };
         let divisor = divisor(count_include_pad, divisor_override);
-        let work = || pooling::avg_backward(dy.view(), plane, &options, divisor);
+        let work = || pooling::avg_backward(dy.view(), plane, &options.0, divisor);
         Ok(enter(py, "pooling", dy.len() * 4, work)?.into_pyarray(py).into_any())
     })
 }

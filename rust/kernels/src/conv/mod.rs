@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
+use crate::matmul::Activation;
 use crate::{Element, Error, Result, check_shape, memory, norm, threads};
 
 static EXACT: AtomicBool = AtomicBool::new(false);
@@ -232,12 +233,14 @@ fn output<T: Element>(op: &'static str, shape: [usize; 4]) -> Result<Array4<T>> 
     if memory::fits::<T>(&shape) { Ok(memory::unfilled_array(shape)) } else { Err(too_large(op)) }
 }
 
-/// `x` `[N, C, H, W]` convolved with `weight` `[O, C / groups, KH, KW]`, plus `bias` `[O]`.
+/// `x` `[N, C, H, W]` convolved with `weight` `[O, C / groups, KH, KW]`, plus `bias` `[O]`, and the
+/// `activation` of that.
 pub fn forward<T: Element>(
     x: ArrayView4<'_, T>,
     weight: ArrayView4<'_, T>,
     bias: Option<ArrayView1<'_, T>>,
     options: &Options,
+    activation: Activation,
 ) -> Result<Array4<T>> {
     const OP: &str = "conv2d_forward";
     let shape = Shape::new(OP, x.shape(), weight.shape(), options)?;
@@ -248,6 +251,7 @@ pub fn forward<T: Element>(
     let bias = bias.map(|bias| bias.to_vec());
     let (x, weight) = (x.as_standard_layout(), weight.as_standard_layout());
     run_forward(&shape, flat(&x), flat(&weight), bias.as_deref(), flat_mut(&mut y))?;
+    activation.replace(flat_mut(&mut y));
     Ok(y)
 }
 

@@ -61,7 +61,7 @@ fn check(x: [usize; 4], w: [usize; 4], options: &Options, allowed: f64) {
     let mut bits = Vec::new();
     for count in [1, 3] {
         threads::set_num_threads(count);
-        let got = forward(x.view(), w.view(), None, options).unwrap();
+        let got = forward(x.view(), w.view(), None, options, Activation::Identity).unwrap();
         assert!(error(got.view(), &y) < allowed, "y: {}", error(got.view(), &y));
         let grads = backward(dy.view(), x.view(), w.view(), options, [true; 3]).unwrap();
         let (got_x, got_w) = (grads.dx.unwrap(), grads.dweight.unwrap());
@@ -164,7 +164,7 @@ fn an_empty_image_is_all_padding() {
     assert_eq!(grads.dbias.unwrap().to_vec(), [0.0; 5]);
     let bias = ndarray::array![1.0, 2.0];
     let w = noise([2, 5, 3, 3], 2);
-    let z = forward(y.view(), w.view(), Some(bias.view()), &options).unwrap();
+    let z = forward(y.view(), w.view(), Some(bias.view()), &options, Activation::Identity).unwrap();
     assert_eq!(z.shape(), [3, 2, 2, 5]);
     assert!(z.indexed_iter().all(|((_, o, _, _), &z)| z == bias[o]));
 }
@@ -174,7 +174,7 @@ fn bad_input_is_refused() {
     let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
     let (x, w) = (noise([1, 2, 4, 4], 1), noise([3, 2, 5, 3], 2));
     let message = |w: ArrayView4<'_, f32>, options: &Options| {
-        forward(x.view(), w, None, options).unwrap_err().to_string()
+        forward(x.view(), w, None, options, Activation::Identity).unwrap_err().to_string()
     };
     assert_eq!(
         message(w.view(), &plain),

@@ -207,28 +207,31 @@ impl Pass {
         self.axes[0].planes.len() * self.axes[1].planes.len() * self.plane
     }
 
-    /// Weights of all groups as panels of rows, in the order of the sum.
-    fn weights<T: Element>(&self, weight: &[T], tile_rows: usize) -> Scratch<T> {
-        let depth = self.sources * self.taps.len();
+    /// Weights of `rows` of a group, in the order of the sum.
+    fn pack<T: Element>(&self, weight: &[T], group: usize, rows: Range<usize>, panel: &mut [T]) {
         let [group_stride, row_stride, source_stride] = self.strides;
+        let weight = &weight[group * group_stride + rows.start * row_stride..];
+        for (source, panel) in panel.chunks_exact_mut(rows.len() * self.taps.len()).enumerate() {
+            for row in 0..rows.len() {
+                let weight = &weight[source * source_stride + row * row_stride..];
+                let to = panel[row..].iter_mut().step_by(rows.len());
+                to.zip(&weight[..self.taps.len()]).for_each(|(to, &w)| *to = w);
+            }
+        }
+    }
+
+    /// Weights of all groups as panels of a tile's rows.
+    fn weights<T: Element>(&self, weight: &[T], tiles: usize) -> Scratch<T> {
+        let depth = self.sources * self.taps.len();
         let mut packed = Scratch::new(self.groups * self.rows * depth);
         let cost = packed.len();
         let out = Shared::new(&mut packed);
-        let tiles = self.rows.div_ceil(tile_rows);
         threads::for_each(self.groups * tiles, cost, |task| {
-            let (group, tile) = (task / tiles, task % tiles);
-            let rows = part_of(self.rows, tiles, tile);
+            let (group, rows) = (task / tiles, part_of(self.rows, tiles, task % tiles));
             let start = (group * self.rows + rows.start) * depth;
             // SAFETY: tiles have rows of their own.
-            let out = unsafe { out.slice(start..start + rows.len() * depth) };
-            let weight = &weight[group * group_stride + rows.start * row_stride..];
-            let mut lines = out.chunks_exact_mut(rows.len());
-            for source in 0..self.sources {
-                for (tap, line) in lines.by_ref().take(self.taps.len()).enumerate() {
-                    let weight = weight[source * source_stride + tap..].iter();
-                    line.iter_mut().zip(weight.step_by(row_stride)).for_each(|(to, &w)| *to = w);
-                }
-            }
+            let panel = unsafe { out.slice(start..start + rows.len() * depth) };
+            self.pack(weight, group, rows, panel);
         });
         packed
     }
@@ -265,13 +268,13 @@ impl Pass {
 
     /// Writes the sum for images `x` to `y`.
     fn run<T: Element>(&self, n: usize, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
-        let tile_rows = tile_rows::<T>();
-        let weights = self.weights(weight, tile_rows);
         let offsets = self.offsets();
-        let tiles = self.rows.div_ceil(tile_rows);
+        let tiles = self.rows.div_ceil(tile_rows::<T>());
         let images = n * self.groups;
         let parts = self.parts()[0] * self.parts()[1];
         let shares = FEW_TASKS.div_ceil(images * parts).min(tiles);
+        // What one thread has just written is slow to read for another.
+        let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
         let depth = self.sources * self.taps.len();
         let stride = self.outputs();
         let cost = images.saturating_mul(self.rows * depth * stride) / 16;
@@ -284,7 +287,16 @@ impl Pass {
                 part_of(tiles, shares, share).map(|tile| part_of(self.rows, tiles, tile)).collect();
             let group = image % self.groups * self.rows;
             let bias = bias.map(|bias| &bias[group..group + self.rows]);
-            let weights = &weights[group * depth..(group + self.rows) * depth];
+            let own = packed.is_none().then(|| {
+                let mut own = Scratch::new(self.rows * depth);
+                for rows in &tiles {
+                    let panel = &mut own[rows.start * depth..rows.end * depth];
+                    self.pack(weight, 0, rows.clone(), panel);
+                }
+                own
+            });
+            let weights = packed.as_ref().map_or(&[][..], |all| &all[group * depth..]);
+            let weights = own.as_deref().unwrap_or(weights);
             let first = image * self.rows * stride + from[0] * self.width() + from[1];
             let mut z = Scratch::new(self.copy_len());
             for source in (0..self.sources).step_by(self.chunk) {

@@ -3,7 +3,7 @@
 use super::Target;
 use crate::activation::functions::{self, Function};
 use crate::simd::Vector;
-use crate::{Element, vectorized};
+use crate::{Element, threads, vectorized};
 
 /// Non-linearity applied to a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,15 @@ impl Activation {
     /// Whether the gradient needs the value before the activation; else the output is enough.
     pub fn saves_input(self) -> bool {
         matches!(self, Self::Gelu | Self::GeluTanh | Self::Silu)
+    }
+
+    /// Puts what it makes of every number of `x` in its place.
+    pub fn replace<T: Element>(self, x: &mut [T]) {
+        const PIECE: usize = 16_384;
+        if self != Self::Identity {
+            let cost = x.len() / 4;
+            threads::for_each_piece(x, PIECE, cost, |_, x| finish_row(None, self, x, None));
+        }
     }
 
     #[inline(always)]

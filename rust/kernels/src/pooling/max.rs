@@ -70,14 +70,14 @@ fn byte_taps(moves: &Moves) -> bool {
     moves.kernel[0].saturating_mul(moves.kernel[1]) <= MOST_TAPS
 }
 
-fn check_plane(op: &'static str, windows: &Windows) -> Result<()> {
+pub(super) fn check_plane(op: &'static str, windows: &Windows) -> Result<()> {
     if i32::try_from(windows.plane[0] * windows.plane[1]).is_ok() {
         return Ok(());
     }
     Err(Error::value(op, "x", "expected planes of less than 2^31 numbers"))
 }
 
-fn maxima<T: Element>(x: ArrayView3<'_, T>, windows: &Windows) -> (Array3<T>, Places) {
+pub(super) fn maxima<T: Element>(x: ArrayView3<'_, T>, windows: &Windows) -> (Array3<T>, Places) {
     let (plane, shape) = (windows.plane[0] * windows.plane[1], windows.shape(x.dim().0));
     let mut y = memory::unfilled_array(shape);
     let mut indices = memory::unfilled_array(shape);

@@ -10,9 +10,11 @@
 
 mod average;
 mod max;
+mod values;
 
 pub use average::{adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward};
 pub use max::{Places, adaptive_max_forward, index_backward, max_backward, max_forward};
+pub use values::max_values;
 
 use crate::planes::Moves;
 use crate::{Element, Error, Result, memory};
@@ -283,6 +285,7 @@ mod tests {
             assert!(same(&got, &y), "{shape:?} {options:?}");
             let got = max_backward(dy.view(), taps.view(), plane, options).unwrap();
             assert!(same(&got, &dx), "{shape:?} {options:?}");
+            assert!(same(&max_values(x.view(), options).unwrap(), &y), "{shape:?} {options:?}");
         }
         if special.is_none() && options.dilation == [1, 1] {
             check_means(&x, &dy, &windows, options);
