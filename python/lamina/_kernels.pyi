@@ -11,6 +11,7 @@ __all__ = [
     "ConvOptions",
     "NGramCorpus",
     "NGramModel",
+    "PoolOptions",
     "Tokenizer",
     "activation_backward",
     "activation_forward",
