@@ -63,13 +63,8 @@ class Tensor(Methods):
     _changed: int
 
     def __init__(self, data: "ArrayLike | Tensor", requires_grad: bool = False) -> None:
-        if isinstance(data, Tensor):
-            data = data.data
-        array = np.asarray(data)
-        if array.dtype == np.float64 and not hasattr(data, "__array__"):
-            array = array.astype(np.float32)
-        if array.dtype == object or array.dtype.kind not in "biuf":
-            raise TypeError(f"Tensor: data: expected numbers, got {array.dtype} array")
+        # Most come as arrays of numbers, which need no look.
+        array = data if type(data) is np.ndarray and data.dtype.kind in "fiu" else _numbers(data)
         if requires_grad and array.dtype.kind != "f":
             raise TypeError(f"Tensor: requires_grad: expected floating data, got {array.dtype}")
         self.data = array
@@ -552,6 +547,18 @@ def as_pair(a: Operand, b: Operand) -> tuple[Tensor, Tensor, Array, Array]:
         return a, b, a.data, b.data
     b, x, y = a._pair(b)
     return a, b, x, y
+
+
+def _numbers(data: "ArrayLike | Tensor") -> Array:
+    """An array of ``data``, or an error where that holds no numbers."""
+    if isinstance(data, Tensor):
+        data = data.data
+    array = np.asarray(data)
+    if array.dtype == np.float64 and not hasattr(data, "__array__"):
+        array = array.astype(np.float32)
+    if array.dtype == object or array.dtype.kind not in "biuf":
+        raise TypeError(f"Tensor: data: expected numbers, got {array.dtype} array")
+    return array
 
 
 _new = object.__new__

@@ -7,7 +7,7 @@ import numpy as np
 
 from lamina import _kernels
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to, wrap
+from lamina.tensor import Array, Operand, Tensor, sum_to, wrap
 
 
 def matmul(input: Operand, other: Operand) -> Tensor:
@@ -18,9 +18,12 @@ def matmul(input: Operand, other: Operand) -> Tensor:
     Raises:
         ValueError: the inner lengths differ or the other axes do not broadcast.
     """
-    input, other = as_tensor(input), as_tensor(other)
+    input = input if isinstance(input, Tensor) else Tensor(input)
+    other = other if isinstance(other, Tensor) else Tensor(other)
     a, b = input.data, other.data
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype:
+        if not state.recording:
+            return wrap(_kernels.matmul_matrices(a, b))
         return _matrices(input, other)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: expected at least 1 axis each, got {a.shape} and {b.shape}")
