@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -31,8 +31,11 @@ const SPIN_CROWDED: Duration = Duration::from_micros(20);
 /// A look that takes longer than this was interrupted by another process.
 const INTERRUPTED: Duration = Duration::from_micros(100);
 
-/// Regions without an interruption after which the processors count as free again.
-const CALM: u32 = 2_000;
+/// Time without an interruption after which the processors count as free again.
+const CALM: Duration = Duration::from_millis(100);
+
+/// Work below this many simple operations wakes nobody who would soon sleep again.
+const WORTH_WAKING: usize = 40_000;
 
 /// A stretch of task numbers, on a cache line of its own.
 #[repr(align(64))]
@@ -85,6 +88,11 @@ struct Pool {
     wanted: AtomicUsize,
     /// Workers that belong to the pool at the present number of threads.
     active: AtomicUsize,
+    /// Workers that sleep.
+    asleep: AtomicUsize,
+    made: Instant,
+    /// Microseconds after `made` from when on the processors count as free.
+    free_from: AtomicU64,
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
 }
@@ -164,6 +172,9 @@ fn pool() -> &'static Pool {
             workers: Mutex::new(Vec::new()),
             wanted: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            asleep: AtomicUsize::new(0),
+            made: Instant::now(),
+            free_from: AtomicU64::new(0),
             owner: Mutex::new(()),
         }));
         POOL.store(made, Ordering::Release);
@@ -195,9 +206,8 @@ impl Pool {
     fn serve(&self, worker: &Worker, index: usize) {
         INSIDE.with(|inside| inside.set(true));
         let mut seen = 0;
-        let mut calm = CALM;
         loop {
-            seen = self.wait_for_region(worker, seen, &mut calm);
+            seen = self.wait_for_region(worker, seen);
             if index > self.active.load(Ordering::Relaxed) {
                 continue;
             }
@@ -212,11 +222,10 @@ impl Pool {
         }
     }
 
-    /// The epoch after `seen`; `calm` counts regions since the last interruption.
-    fn wait_for_region(&self, worker: &Worker, seen: u32, calm: &mut u32) -> u32 {
+    /// The epoch after `seen`.
+    fn wait_for_region(&self, worker: &Worker, seen: u32) -> u32 {
         let start = Instant::now();
         let mut last = start;
-        *calm = calm.saturating_add(1);
         loop {
             for _ in 0..64 {
                 let epoch = self.epoch.load(Ordering::Acquire);
@@ -227,16 +236,18 @@ impl Pool {
             }
             let now = Instant::now();
             if now - last > INTERRUPTED {
-                *calm = 0;
+                self.free_from.store(self.micros(now + CALM), Ordering::Relaxed);
             }
             last = now;
-            if now - start > if *calm < CALM { SPIN_CROWDED } else { SPIN } {
+            if now - start > if self.is_crowded(now) { SPIN_CROWDED } else { SPIN } {
+                self.asleep.fetch_add(1, Ordering::Relaxed);
                 worker.asleep.store(true, Ordering::SeqCst);
                 let epoch = self.epoch.load(Ordering::SeqCst);
                 if epoch == seen {
                     std::thread::park();
                 }
                 worker.asleep.store(false, Ordering::SeqCst);
+                self.asleep.fetch_sub(1, Ordering::Relaxed);
                 let epoch = self.epoch.load(Ordering::Acquire);
                 if epoch != seen {
                     return epoch;
@@ -244,6 +255,22 @@ impl Pool {
                 last = Instant::now();
             }
         }
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        (at - self.made).as_micros() as u64
+    }
+
+    /// Whether a worker was interrupted a short while ago.
+    fn is_crowded(&self, now: Instant) -> bool {
+        self.micros(now) < self.free_from.load(Ordering::Relaxed)
+    }
+
+    /// Whether work of this cost should be shared now.
+    fn is_ready(&self, cost: usize) -> bool {
+        cost >= WORTH_WAKING
+            || self.asleep.load(Ordering::Relaxed) == 0
+            || !self.is_crowded(Instant::now())
     }
 
     fn run(&'static self, threads: usize, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
@@ -300,6 +327,9 @@ pub fn useful(cost: usize) -> usize {
 pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
     if tasks > 1 && useful(cost) > 1 {
         let pool = pool();
+        if !pool.is_ready(cost) {
+            return (0..tasks).for_each(run);
+        }
         // A panic in a task, which its caller got, says nothing against the pool.
         let owner = match pool.owner.try_lock() {
             Err(TryLockError::WouldBlock) => None,
