@@ -13,7 +13,7 @@ use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
 
 /// Numbers of a band of a plane, whose rows with padding stay in the first cache.
-const BAND: usize = 1 << 12;
+pub(crate) const BAND: usize = 1 << 12;
 
 /// How much longer than the plane a window may be before copies of its rows are mostly padding.
 const FAR: usize = 64;
@@ -54,7 +54,9 @@ impl Moves {
 
     /// Columns of one remainder, with room for whole vectors from any tap on.
     pub fn phase_len(&self) -> usize {
-        self.out[1].next_multiple_of(MAX_LANES) + self.reach(1) / self.stride[1]
+        let len = self.out[1].next_multiple_of(MAX_LANES) + self.reach(1) / self.stride[1];
+        // Several begin at a cache line each.
+        if self.stride[1] > 1 { len.next_multiple_of(MAX_LANES) } else { len }
     }
 
     /// Numbers of a copied row.
@@ -343,18 +345,26 @@ fn stretch<T>(from: &mut [T], skip: usize) -> &mut [T] {
 #[inline(always)]
 fn split<V: Vector>(line: &[V::Elem], even: &mut [V::Elem], odd: &mut [V::Elem]) {
     let evens = line.len().div_ceil(2).min(even.len());
-    let odds = (line.len() / 2).min(odd.len());
-    let (even, odd) = (&mut even[..evens], &mut odd[..odds]);
-    for at in (0..evens.max(odds)).step_by(V::LANES) {
-        let line = &line[2 * at..];
+    let pairs = (line.len() / 2).min(odd.len()).min(evens);
+    let Some(last) = pairs.checked_sub(V::LANES) else {
         let next = V::read(&line[V::LANES.min(line.len())..]);
-        let (evens, odds) = V::read(line).deinterleave(next);
-        if at < even.len() {
-            evens.write(&mut even[at..]);
-        }
-        if at < odd.len() {
-            odds.write(&mut odd[at..]);
-        }
+        let (first, second) = V::read(line).deinterleave(next);
+        first.write(&mut even[..evens]);
+        return second.write(&mut odd[..pairs]);
+    };
+    for at in (0..pairs).step_by(V::LANES) {
+        // A last full vector over the one before is cheaper than part of one.
+        let at = at.min(last);
+        let (start, end) = line[2 * at..][..2 * V::LANES].split_at(V::LANES);
+        // The next band.
+        V::prefetch_far(start.as_ptr().wrapping_add(BAND));
+        V::prefetch_far(end.as_ptr().wrapping_add(BAND));
+        let (first, second) = V::read(start).deinterleave(V::read(end));
+        first.write(&mut even[at..][..V::LANES]);
+        second.write(&mut odd[at..][..V::LANES]);
+    }
+    if evens > pairs {
+        even[pairs] = line[2 * pairs];
     }
 }
 

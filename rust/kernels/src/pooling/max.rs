@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use ndarray::{Array3, ArrayView3};
 
-use super::{Options, Window, Windows, check_output, cost};
+use super::{Options, Window, Windows, check_output, cost, three};
 use crate::memory::{self, Scratch};
 use crate::planes::{self, Bands, Gather, Moves, part};
 use crate::simd::{MAX_LANES, Vector};
@@ -133,8 +133,9 @@ fn tap_maxima<T: Element>(
     let first = first_taps(moves);
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     let places = Shared::new(taps.as_slice_mut().expect("a new array"));
+    let three = three::fits(moves);
     bands.for_each(|piece| {
-        let mut seen = Scratch::new(bands.seen_len(moves));
+        let mut seen = Scratch::new(if three { 0 } else { bands.seen_len(moves) });
         seen.fill(T::neg_infinity());
         for index in piece {
             let (p, band) = (index / bands.count, index % bands.count);
@@ -142,7 +143,12 @@ fn tap_maxima<T: Element>(
             let range = part(p, moves.out, &rows);
             // SAFETY: bands differ.
             let (y, places) = unsafe { (out.slice(range.clone()), places.slice(range)) };
-            if tap_rows(moves, x, rows.clone(), &first, &mut seen, y, places) {
+            let nan = if three {
+                three::maxima(moves, x, rows.clone(), y, places)
+            } else {
+                tap_rows(moves, x, rows.clone(), &first, &mut seen, y, places)
+            };
+            if nan {
                 tap_numbers(moves, x, rows, windows, y, places);
             }
         }
@@ -294,6 +300,10 @@ pub fn max_backward<T: Element>(
     let mut dx = memory::unfilled_array(shape);
     let out = dx.as_slice_mut().expect("a new array");
     let work = out.len() / planes.max(1);
+    if three::fits(&moves) {
+        three::backward(&moves, planes, dy, taps, out);
+        return Ok(dx);
+    }
     Gather::each_band(&moves, planes, work, out, |gather, p, [seen, places], apart| {
         let part = p * moves.out[0] * moves.out[1]..(p + 1) * moves.out[0] * moves.out[1];
         pick(gather, &dy[part.clone()], &taps[part], &numbers, seen, places, apart);

@@ -10,6 +10,7 @@
 
 mod average;
 mod max;
+mod three;
 mod values;
 
 pub use average::{adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward};
@@ -329,6 +330,8 @@ mod tests {
     #[test]
     fn windows_match_their_definition() {
         let resnet = Options { kernel: [3, 3], padding: [1, 1], ..PLAIN };
+        let alexnet = Options { kernel: [3, 3], ..PLAIN };
+        let mixed = Options { kernel: [3, 3], padding: [0, 1], ..PLAIN };
         let wide = Options { kernel: [2, 5], stride: [1, 3], padding: [1, 2], ..PLAIN };
         let gaps = Options {
             kernel: [3, 2],
@@ -339,10 +342,25 @@ mod tests {
         };
         let sparse = Options { kernel: [2, 1], stride: [5, 4], ceil_mode: true, ..PLAIN };
         let signal = Options { kernel: [1, 4], stride: [1, 2], padding: [0, 2], ..PLAIN };
-        for options in [PLAIN, Options { ceil_mode: true, ..PLAIN }, resnet, wide, gaps, sparse] {
-            for shape in
-                [[2, 112, 112], [3, 28, 29], [2, 7, 40], [1, 5, 6], [0, 5, 6], [2, 300, 33]]
-            {
+        for options in [
+            PLAIN,
+            Options { ceil_mode: true, ..PLAIN },
+            resnet,
+            alexnet,
+            mixed,
+            wide,
+            gaps,
+            sparse,
+        ] {
+            for shape in [
+                [2, 112, 112],
+                [3, 28, 29],
+                [2, 7, 40],
+                [1, 5, 6],
+                [0, 5, 6],
+                [2, 300, 33],
+                [3, 70, 34],
+            ] {
                 for special in [None, Some(f64::NAN), Some(f64::NEG_INFINITY), Some(f64::INFINITY)]
                 {
                     check::<f32>(shape, &options, special);
@@ -361,6 +379,12 @@ mod tests {
         let (y, indices) = max_indices(x.view(), &resnet);
         assert!(y.iter().all(|&y| y == f32::NEG_INFINITY));
         assert_eq!(indices, array![[[0, 1], [4, 5]]]);
+        let wide = Array3::from_elem([1, 36, 36], f32::NEG_INFINITY);
+        let (_, indices) = max_indices(wide.view(), &resnet);
+        for ((_, i, j), &index) in indices.indexed_iter() {
+            let (row, column) = ((2 * i).saturating_sub(1), (2 * j).saturating_sub(1));
+            assert_eq!(index, (36 * row + column) as i32);
+        }
     }
 
     #[test]

@@ -229,6 +229,14 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
+    fn slide(self, first: f32) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let up = _mm256_permutevar8x32_ps(self.0, _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6));
+            Self(_mm256_blend_ps::<1>(up, _mm256_set1_ps(first)))
+        }
+    }
+    #[inline(always)]
     fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
         // SAFETY: see above; as many bytes are there.
         unsafe {

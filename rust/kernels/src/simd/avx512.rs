@@ -216,6 +216,23 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
+    fn slide(self, first: f32) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let lanes = _mm512_castps_si512(self.0);
+            let first = _mm512_castps_si512(_mm512_set1_ps(first));
+            Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<15>(lanes, first)))
+        }
+    }
+    #[inline(always)]
+    fn bytes_eq(bytes: [u8; MAX_LANES], byte: u8) -> __mmask16 {
+        // SAFETY: see above; as many bytes are there.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            _mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8(byte.cast_signed()))
+        }
+    }
+    #[inline(always)]
     fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
         // SAFETY: see above; as many bytes are there.
         unsafe {

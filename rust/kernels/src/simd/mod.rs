@@ -184,6 +184,20 @@ pub trait Vector: Copy {
         (Self::read(&both), Self::read(&both[Self::LANES..]))
     }
 
+    /// Lanes moved up by one, behind `first`.
+    #[inline(always)]
+    fn slide(self, first: Self::Elem) -> Self {
+        let mut lanes = [first; MAX_LANES + 1];
+        self.write(&mut lanes[1..]);
+        Self::read(&lanes)
+    }
+
+    /// Where the first `LANES` of `bytes` are `byte`.
+    #[inline(always)]
+    fn bytes_eq(bytes: [u8; MAX_LANES], byte: u8) -> Self::Mask {
+        Self::from_bytes(bytes).eq(Self::of(f64::from(byte)))
+    }
+
     /// The first `LANES` of `bytes` as numbers.
     #[inline(always)]
     fn from_bytes(bytes: [u8; MAX_LANES]) -> Self {
@@ -270,13 +284,19 @@ pub trait Vector: Copy {
     /// The first bytes of `from` as numbers, at most a register full; zero in lanes beyond its end.
     #[inline(always)]
     fn read_bytes(from: &[u8]) -> Self {
+        Self::from_bytes(Self::first_bytes(from))
+    }
+
+    /// The first bytes of `from`, at most one for each lane, before zeros.
+    #[inline(always)]
+    fn first_bytes(from: &[u8]) -> [u8; MAX_LANES] {
         let mut bytes = [0; MAX_LANES];
         if from.len() >= Self::LANES {
             bytes[..Self::LANES].copy_from_slice(&from[..Self::LANES]);
         } else {
             bytes[..from.len()].copy_from_slice(from);
         }
-        Self::from_bytes(bytes)
+        bytes
     }
 
     /// Writes the first lanes, integers of a byte, over `to`, at most a register full.

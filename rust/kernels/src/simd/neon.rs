@@ -223,5 +223,10 @@ impl Vector for F32x8 {
             )
         }
     }
+    #[inline(always)]
+    fn slide(self, first: f32) -> Self {
+        // SAFETY: see above.
+        unsafe { Self(vextq_f32::<3>(vdupq_n_f32(first), self.0), vextq_f32::<3>(self.0, self.1)) }
+    }
     math::functions!();
 }
