@@ -25,9 +25,9 @@ def matmul(input: Operand, other: Operand) -> Tensor:
         if not state.recording:
             return wrap(_kernels.matmul_matrices(a, b))
         return _matrices(input, other)
-    if a.ndim == 1 and b.ndim == 2 and not state.recording and a.size == b.shape[0]:
-        if a.dtype is b.dtype:
-            return wrap(_kernels.matmul_matrices(a[None], b)[0])
+    row = a.ndim == 1 and b.ndim == 2 and a.size == b.shape[0] and a.dtype == b.dtype
+    if row and not state.recording:
+        return wrap(_kernels.matmul_matrices(a[None], b)[0])
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: expected at least 1 axis each, got {a.shape} and {b.shape}")
     left = a[np.newaxis, :] if a.ndim == 1 else a

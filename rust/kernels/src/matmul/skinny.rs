@@ -12,12 +12,11 @@ use crate::{Element, threads, vectorized};
 const ROWS_ALONG: usize = 8;
 /// Most rows with which columns of the right matrix are read in place; fewer where they are short.
 const ROWS_ACROSS: usize = 64;
-/// Most columns of the result in a task, which stay in the first cache.
-const COLUMNS: usize = 2048;
-/// Bytes of a right matrix that the second cache may still hold since the last product.
+/// Bytes of a right matrix that the second cache may still hold since they were last read.
 const CLOSE: usize = 1 << 19;
-/// Rows of the right matrix that are read together.
-const TOGETHER: usize = 8;
+/// Rows of the right matrix that are read together, with a pair of rows of the result: a set of the
+/// first cache holds a line of each, which is where they fall if they lie a power of two apart.
+const TOGETHER: usize = 6;
 
 /// Whether the right matrix should be read where it lies.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
@@ -54,8 +53,9 @@ pub(super) fn multiply<T: Element>(
     };
     let along = along(&a, &b);
     let cost = work(a.rows.max(4), b.columns, b.rows);
-    let equal = b.columns.div_ceil(2 * threads::useful(cost)).next_multiple_of(16);
-    let width = if along { equal.min(COLUMNS / a.rows.next_power_of_two()) } else { equal };
+    // Memory gives long stretches of a row faster than short ones.
+    let tasks = if along { threads::useful(cost) } else { 2 * threads::useful(cost) };
+    let width = b.columns.div_ceil(tasks).next_multiple_of(16);
     let distant = b.rows * b.columns * size_of::<T>() > CLOSE;
     threads::for_each(b.columns.div_ceil(width), cost, |task| {
         let column = task * width;
@@ -112,32 +112,39 @@ vectorized! {
                     std::slice::from_raw_parts_mut(c.add(i * stride), columns).fill(T::zero());
                 }
             }
-            let whole = left.len - left.len % TOGETHER;
-            for k in (0..whole).step_by(TOGETHER).chain(whole..left.len) {
-                let weights = left.start.add(k);
-                let b = b.wrapping_offset(k as isize * step);
-                macro_rules! heights {
-                    ($k:expr, $($m:literal)*) => {
-                        match left.count {
-                            $($m => add_rows::<T::V<S>, $m, { $k }>(
-                                weights, left.stride, b, step, c, stride, columns,
-                            ),)*
-                            rows => unreachable!("{rows} rows"),
+            // Every vector after these lies in one cache line, if rows are whole lines apart.
+            let head = b.align_offset(64).min(columns);
+            let block = (CLOSE / size_of::<T>() / columns).next_multiple_of(TOGETHER);
+            for from in (0..left.len).step_by(block) {
+                let to = left.len.min(from + block);
+                let whole = to - (to - from) % TOGETHER;
+                for row in (0..left.count).step_by(2) {
+                    for k in (from..whole).step_by(TOGETHER).chain(whole..to) {
+                        let weights = left.start.offset(row as isize * left.stride).add(k);
+                        let b = b.offset(k as isize * step);
+                        let c = c.add(row * stride);
+                        macro_rules! add {
+                            ($m:literal, $k:expr) => {
+                                add_rows::<T::V<S>, $m, { $k }>(
+                                    weights, left.stride, b, step, c, stride, head, columns,
+                                )
+                            };
                         }
-                    };
-                }
-                if k < whole {
-                    heights!(TOGETHER, 1 2 3 4 5 6 7 8);
-                } else {
-                    heights!(1, 1 2 3 4 5 6 7 8);
+                        match (row + 1 < left.count, k < whole) {
+                            (true, true) => add!(2, TOGETHER),
+                            (true, false) => add!(2, 1),
+                            (false, true) => add!(1, TOGETHER),
+                            (false, false) => add!(1, 1),
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds `K` rows of `b`, weighted by `K` numbers of each row of `left`, to `M` rows of `c`. Rows are
-/// read from end to end, as memory likes it.
+/// Adds `K` rows of `b`, weighted by `K` numbers of each row of `left`, to `M` rows of `c`: first
+/// `head` columns, then the others.
 ///
 /// # Safety
 /// The rows of `b` and `c` hold `columns` numbers, those of `left` hold `K`.
@@ -149,35 +156,43 @@ unsafe fn add_rows<V: Vector, const M: usize, const K: usize>(
     step: isize,
     c: *mut V::Elem,
     stride: usize,
+    head: usize,
     columns: usize,
 ) {
-    let mut column = 0;
-    while column + V::LANES <= columns {
-        let mut right = [V::zero(); K];
+    let mut weights = [[V::zero(); K]; M];
+    for i in 0..M {
         for k in 0..K {
-            right[k] = V::load(b.offset(k as isize * step).add(column));
+            weights[i][k] = V::splat(*left.offset(i as isize * left_row).add(k));
         }
-        for i in 0..M {
-            let at = c.add(i * stride + column);
-            let mut sum = V::load(at);
-            for k in 0..K {
-                sum = V::splat(*left.offset(i as isize * left_row).add(k)).mul_add(right[k], sum);
-            }
-            sum.store(at);
-        }
-        column += V::LANES;
     }
-    if column < columns {
-        let rest = columns - column;
-        for i in 0..M {
-            let at = c.add(i * stride + column);
-            let mut sum = V::load_first(at, rest);
+    let mut column = 0;
+    while column < columns {
+        let edge = if column < head { head } else { columns };
+        let count = V::LANES.min(edge - column);
+        let (b, c) = (b.add(column), c.add(column));
+        if count == V::LANES {
+            let mut right = [V::zero(); K];
             for k in 0..K {
-                let right = V::load_first(b.offset(k as isize * step).add(column), rest);
-                sum = V::splat(*left.offset(i as isize * left_row).add(k)).mul_add(right, sum);
+                right[k] = V::load(b.offset(k as isize * step));
             }
-            sum.store_first(at, rest);
+            for i in 0..M {
+                let mut sum = V::load(c.add(i * stride));
+                for k in 0..K {
+                    sum = weights[i][k].mul_add(right[k], sum);
+                }
+                sum.store(c.add(i * stride));
+            }
+        } else {
+            for i in 0..M {
+                let mut sum = V::load_first(c.add(i * stride), count);
+                for k in 0..K {
+                    let right = V::load_first(b.offset(k as isize * step), count);
+                    sum = weights[i][k].mul_add(right, sum);
+                }
+                sum.store_first(c.add(i * stride), count);
+            }
         }
+        column += count;
     }
 }
 

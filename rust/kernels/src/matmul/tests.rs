@@ -33,7 +33,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 24] = [
+const SIZES: [(usize, usize, usize); 26] = [
     (1, 1, 1),
     (1, 7, 300),
     (1, 100, 33),
@@ -41,6 +41,8 @@ const SIZES: [(usize, usize, usize); 24] = [
     (3, 17, 5),
     (4, 1030, 9),
     (5, 3, 40),
+    (1, 3001, 130),
+    (5, 3000, 101),
     (6, 33, 1),
     (8, 300, 70),
     (13, 16, 16),
@@ -100,9 +102,14 @@ fn every_form_matches_the_textbook() {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    for (m, n, k) in
-        [(700, 300, 600), (1600, 64, 300), (4, 4000, 512), (16, 400, 900), (64, 64, 64)]
-    {
+    for (m, n, k) in [
+        (700, 300, 600),
+        (1600, 64, 300),
+        (1, 3001, 768),
+        (5, 4000, 512),
+        (16, 400, 900),
+        (64, 64, 64),
+    ] {
         let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
         let mut results = Vec::new();
         for threads in [1, 2, 3] {
