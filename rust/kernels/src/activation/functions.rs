@@ -172,7 +172,10 @@ function!(LogSigmoid, |x| softplus(x.neg()).neg(), |x| x.neg().sigmoid());
 function!(
     Gelu,
     // The tail is what is missing from x above zero, and all there is below.
-    |x| V::of(40.0).min(x.abs()).neg_mul_add(x.normal_tail().0, V::zero().max(x)),
+    |x| {
+        let a = V::of(40.0).min(x.abs());
+        a.neg_mul_add(a.normal_tail().0, V::zero().max(x))
+    },
     |x| {
         let x = clamp(x, -40.0, 40.0);
         let (tail, density) = x.normal_tail();

@@ -121,6 +121,10 @@ impl Vector for F32x16 {
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
     #[inline(always)]
+    fn scale_down(self, n: Self) -> Self {
+        self.scale_by_power(n)
+    }
+    #[inline(always)]
     fn split_power(self) -> (Self, Self) {
         // SAFETY: see above.
         unsafe {

@@ -123,6 +123,13 @@ pub trait Vector: Copy {
     fn round(self) -> Self;
     /// `self * 2^n` for lanes `n` that hold an integer which keeps the result normal.
     fn scale_by_power(self, n: Self) -> Self;
+    /// `self * 2^n` for lanes in `[0.5, 2)` and integers `n`; zero, or nearly so, where `n` is below
+    /// -125.
+    #[inline(always)]
+    fn scale_down(self, n: Self) -> Self {
+        let least = Self::of(-125.0);
+        Self::select(n.lt(least), Self::zero(), self.scale_by_power(n))
+    }
     /// Mantissa in `[0.5, 1)` and exponent of positive normal lanes.
     fn split_power(self) -> (Self, Self);
 
@@ -224,7 +231,7 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
-    /// Probability of a standard normal number above `|x|`, and `e^(-x^2 / 2)`.
+    /// Probability of a standard normal number above `|x|`, at most 100, and `e^(-x^2 / 2)`.
     fn normal_tail(self) -> (Self, Self);
 
     /// Asks for the cache line of an address, which need not be valid.
