@@ -12,6 +12,8 @@ use crate::{Element, threads, vectorized};
 const ROWS_ALONG: usize = 8;
 /// Most rows with which columns of the right matrix are read in place; fewer where they are short.
 const ROWS_ACROSS: usize = 64;
+/// Most columns of the result in a task, which stay in the second cache.
+const COLUMNS: usize = 1 << 14;
 /// Bytes of a right matrix that the second cache may still hold since they were last read.
 const CLOSE: usize = 1 << 19;
 /// Rows of the right matrix that are read together, with a pair of rows of the result: a set of the
@@ -55,7 +57,7 @@ pub(super) fn multiply<T: Element>(
     let cost = work(a.rows.max(4), b.columns, b.rows);
     // Memory gives long stretches of a row faster than short ones.
     let tasks = if along { threads::useful(cost) } else { 2 * threads::useful(cost) };
-    let width = b.columns.div_ceil(tasks).next_multiple_of(16);
+    let width = b.columns.div_ceil(tasks).next_multiple_of(16).min(COLUMNS);
     let distant = b.rows * b.columns * size_of::<T>() > CLOSE;
     threads::for_each(b.columns.div_ceil(width), cost, |task| {
         let column = task * width;

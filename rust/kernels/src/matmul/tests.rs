@@ -33,11 +33,12 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 26] = [
+const SIZES: [(usize, usize, usize); 27] = [
     (1, 1, 1),
     (1, 7, 300),
     (1, 100, 33),
     (2, 64, 65),
+    (2, 300_001, 7),
     (3, 17, 5),
     (4, 1030, 9),
     (5, 3, 40),
