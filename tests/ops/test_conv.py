@@ -341,3 +341,6 @@ def test_options_as_lists_and_arrays(rng):
     np.testing.assert_array_equal(ops.conv2d(x, w, None, *given).data, expected)
     with pytest.raises(TypeError, match="conv2d: stride: expected integers"):
         ops.conv2d(x, w, None, [1.0, 1.0])
+    # Numbers that equal those of a call before.
+    with pytest.raises(TypeError, match="conv2d: stride: expected integers"):
+        ops.conv2d(x, w, None, (2.0, 1.0))

@@ -6,13 +6,12 @@ sample without the first axis.
 
 import operator
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import SupportsIndex
 
 from lamina import _kernels
 from lamina.ops.activation import apply
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, wrap
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 Sizes = SupportsIndex | Sequence[SupportsIndex]
 _Pair = tuple[int, int]
@@ -172,16 +171,14 @@ def _conv(
     if axes == 1 or xs.ndim == 3:
         xs, ws = _image(xs, axes), _image(ws, axes, weight=True)
     known = conv_options(op, axes, ws.shape[2:], *options)
-    bias = None if b is None else b.data
     needs = False, False, False
     if state.recording:
         needs = x.requires_grad, w.requires_grad, b is not None and b.requires_grad
-    if True not in needs:
-        y = _kernels.conv2d_forward(xs, ws, bias, known, activation)
-        return wrap(y if axes == 2 and x.data.ndim == 4 else _output(y, axes, x.data.ndim))
-    if activation in _NEEDS_INPUT:
+    if True in needs and activation in _NEEDS_INPUT:
         return apply(activation, _conv(op, axes, (x, w, b), options, "identity"))
-    y = _kernels.conv2d_forward(xs, ws, bias, known, activation)
+    y = _kernels.conv2d_forward(xs, ws, None if b is None else b.data, known, activation)
+    if True not in needs:
+        return wrap(_output(y, axes, x.data.ndim))
     before = x.data.shape, w.data.shape
 
     def vjp(dy: Array) -> Gradients:
@@ -203,22 +200,6 @@ def conv_options(
     groups: int,
 ) -> _kernels.ConvOptions:
     """How ``kernel`` moves over an image, as the kernels take it."""
-    try:
-        return _known_options(op, axes, kernel, stride, padding, dilation, groups)  # type: ignore[arg-type]
-    except TypeError:
-        # Lists cannot be looked up; what is no integer raises again.
-        return _options(op, axes, kernel, stride, padding, dilation, groups)
-
-
-def _options(
-    op: str,
-    axes: int,
-    kernel: tuple[int, ...],
-    stride: Sizes,
-    padding: Sizes | str,
-    dilation: Sizes,
-    groups: int,
-) -> _kernels.ConvOptions:
     steps = sizes(op, "stride", stride, axes, 1)
     gaps = sizes(op, "dilation", dilation, axes, 1)
     return _kernels.ConvOptions(
@@ -227,9 +208,6 @@ def _options(
         on_image(gaps, 1),
         count(op, "groups", groups),
     )
-
-
-_known_options = lru_cache(1024, typed=True)(_options)
 
 
 def _conv_transpose(
@@ -337,16 +315,13 @@ def _padding(
 def _tensors(
     op: str, axes: int, input: Operand, weight: Operand, bias: Operand | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    x = input if isinstance(input, Tensor) else Tensor(input)
-    w = weight if isinstance(weight, Tensor) else Tensor(weight)
+    x, w = as_tensor(input), as_tensor(weight)
     if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
     if w.data.ndim != axes + 2:
         raise ValueError(f"{op}: weight: expected {axes + 2} axes, got shape {w.shape}")
-    if bias is not None and not isinstance(bias, Tensor):
-        bias = Tensor(bias)
-    return x, w, bias
+    return x, w, None if bias is None else as_tensor(bias)
 
 
 def _image(x: Array, axes: int, *, weight: bool = False) -> Array:

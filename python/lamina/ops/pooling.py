@@ -6,7 +6,6 @@ sample without the first axis.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Literal, overload
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from lamina import _kernels
 from lamina.ops.conv import Sizes, count, integers, on_image, sizes
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, wrap
+from lamina.tensor import Array, Operand, Tensor, as_tensor, wrap
 
 _Pair = tuple[int, int]
 OutputSize = int | Sequence[int | None] | None
@@ -277,7 +276,7 @@ def _max(
 
 
 def _input(op: str, axes: int, input: Operand) -> Tensor:
-    x = input if isinstance(input, Tensor) else Tensor(input)
+    x = as_tensor(input)
     if not axes < x.data.ndim < axes + 3:
         expected = f"{axes + 1} or {axes + 2}"
         raise ValueError(f"{op}: input: expected {expected} axes, got shape {x.shape}")
@@ -294,22 +293,6 @@ def pool_options(
     ceil_mode: bool = False,
 ) -> _kernels.PoolOptions:
     """Windows of an image as the kernels take them."""
-    try:
-        return _known_options(op, axes, kernel_size, stride, padding, dilation, ceil_mode)  # type: ignore[arg-type]
-    except TypeError:
-        # Lists cannot be looked up; what is no integer raises again.
-        return _options(op, axes, kernel_size, stride, padding, dilation, ceil_mode)
-
-
-def _options(
-    op: str,
-    axes: int,
-    kernel_size: Sizes,
-    stride: Sizes | None,
-    padding: Sizes,
-    dilation: Sizes,
-    ceil_mode: bool,
-) -> _kernels.PoolOptions:
     kernel = sizes(op, "kernel_size", kernel_size, axes, 1)
     step = kernel if stride is None else sizes(op, "stride", stride, axes, 1)
     pad = sizes(op, "padding", padding, axes, 0)
@@ -317,9 +300,6 @@ def _options(
     return _kernels.PoolOptions(
         on_image(kernel, 1), on_image(step, 1), on_image(pad, 0), on_image(gaps, 1), ceil_mode
     )
-
-
-_known_options = lru_cache(1024, typed=True)(_options)
 
 
 def _output_size(op: str, axes: int, size: OutputSize, shape: tuple[int, ...]) -> _Pair:
