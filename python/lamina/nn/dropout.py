@@ -52,5 +52,4 @@ class Dropout2d(Dropout):
         """Map ``[N, C, ...]`` to the same shape."""
         return ops.dropout2d(x, self.p, self.training, rng=self.rng)
 
-    def _make_stage(self) -> Stage | None:
-        return None if self.training else ("identity", None, None, None)
+    _make_stage = Dropout._make_stage
