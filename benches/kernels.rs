@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lamina_kernels::matmul::Activation;
-use lamina_kernels::{conv, matmul, ngram, softmax};
+use lamina_kernels::{conv, matmul, softmax};
 use ndarray::{Array2, Array4};
 
 fn products(c: &mut Criterion) {
@@ -37,15 +37,5 @@ fn rows(c: &mut Criterion) {
     c.bench_function("softmax 4096x768", |bench| bench.iter(|| softmax::forward(x.view())));
 }
 
-fn counts(c: &mut Criterion) {
-    let ids: Vec<u32> = (0..1_000_000u64).map(|i| ((i * i) % 20_011) as u32).collect();
-    let mut group = c.benchmark_group("ngram");
-    group.throughput(Throughput::Elements(ids.len() as u64));
-    group.bench_function("count 3-grams of 1 M ids", |bench| {
-        bench.iter(|| ngram::count(&ids, 3, &|| false));
-    });
-    group.finish();
-}
-
-criterion_group!(benches, products, images, rows, counts);
+criterion_group!(benches, products, images, rows);
 criterion_main!(benches);

@@ -1,4 +1,5 @@
-"""The command line: ``lamina compare``, ``train``, ``generate``, ``evaluate``, ``bench``.
+"""The command line: ``lamina compare``, ``train``, ``generate``, ``evaluate``, ``ngram``
+and ``bench``.
 
 Whatever is wrong with the input ends with one plain line and exit code 2.
 """
@@ -20,6 +21,7 @@ from lamina.cli.bench import bench
 from lamina.cli.compare import compare
 from lamina.cli.evaluate import evaluate
 from lamina.cli.generate import generate
+from lamina.cli.ngram import ngram
 from lamina.cli.train import train
 
 BAD_INPUT = 2
@@ -35,7 +37,7 @@ def cli(threads: int | None) -> None:
         lamina.set_num_threads(threads)
 
 
-for command in (compare, train, generate, evaluate, bench):
+for command in (compare, train, generate, evaluate, ngram, bench):
     cli.add_command(command)
 
 

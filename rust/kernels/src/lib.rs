@@ -18,7 +18,6 @@ pub mod loss;
 pub mod machine;
 pub mod matmul;
 pub mod memory;
-pub mod ngram;
 pub mod norm;
 pub mod optimizer;
 mod planes;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lamina_kernels::ngram::{self, Model, Options, Vocabulary};
+use lamina_statistics::ngram::{self, Model, Options, Vocabulary};
 use ndarray::{Array2, Ix1};
 use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyValueError;

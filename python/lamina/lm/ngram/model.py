@@ -14,15 +14,21 @@ import numpy as np
 from lamina import _kernels, files
 from lamina import text as texts
 from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode
+from lamina.lm.ngram.tokens import (
+    BEGIN,
+    END,
+    MAX_SIZE,
+    SPECIAL,
+    UNKNOWN,
+    Numbers,
+    Words,
+    checked,
+    parts_of,
+)
 
 PathLike = str | os.PathLike[str]
 
 _MAX_ORDER = 20
-# Ids take memory whether they occur or not.
-_MAX_SIZE = 2**24
-_UNKNOWN, _BEGIN, _END = 0, 1, 2
-_SPECIAL = 3
-_MAX_DIGITS = 20
 _DISCOUNT_FALLBACK = (0.5, 1.0, 1.5)
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
 
@@ -93,8 +99,8 @@ class NGram(LanguageModel):
         size = vocab_size if tokenizer is None else tokenizer.vocab_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer)):
             raise TypeError(f"NGram: vocab_size: expected an integer, got {type(size).__name__}")
-        if size is not None and not 1 <= size <= _MAX_SIZE:
-            raise ValueError(f"NGram: vocab_size: expected 1 to {_MAX_SIZE}, got {size}")
+        if size is not None and not 1 <= size <= MAX_SIZE:
+            raise ValueError(f"NGram: vocab_size: expected 1 to {MAX_SIZE}, got {size}")
         self.order = int(order)
         self.interpolate_unigrams = interpolate_unigrams
         self.discounts: list[tuple[float, ...]] = []
@@ -123,7 +129,7 @@ class NGram(LanguageModel):
         Warns:
             UserWarning: the discounts of an order are undefined; see ``discount_fallback``.
         """
-        parts = _parts(data)
+        parts = parts_of(data)
         first = next(parts, None)
         rest: Iterable[Any] = parts if first is None else itertools.chain([first], parts)
         # Without a tokenizer or a size, the data say what tokens are.
@@ -167,12 +173,12 @@ class NGram(LanguageModel):
     def _stream(self, parts: Iterable[Any]) -> tuple[Array, int]:
         """The kernel's ids of texts or ids one after the other, and the largest id."""
         pieces, largest = [], 0
-        begin = np.array([_BEGIN], np.uint32)
+        begin = np.array([BEGIN], np.uint32)
         for part in parts:
-            ids = _checked(self._encode(part) if isinstance(part, str) else part, _MAX_SIZE)
+            ids = checked(self._encode(part) if isinstance(part, str) else part, MAX_SIZE)
             if ids.size:
                 largest = max(largest, int(ids.max()))
-                pieces += [begin, (ids + _SPECIAL).astype(np.uint32)]
+                pieces += [begin, (ids + SPECIAL).astype(np.uint32)]
         if not pieces:
             raise ValueError("NGram: data: expected at least one token, got an empty corpus")
         return np.concatenate(pieces), largest
@@ -180,15 +186,15 @@ class NGram(LanguageModel):
     def _encode(self, text: str) -> Array:
         if self._given is not None:
             return encode(self._given, text)
-        return _Numbers(self._vocab_size or _MAX_SIZE).encode(text)
+        return Numbers(self._vocab_size or MAX_SIZE).encode(text)
 
     def _set(self, model: _kernels.NGramModel) -> None:
         self._fitted = model
         self.order = model.order
         self._own = None
-        shift = 0 if self._words else _SPECIAL
+        shift = 0 if self._words else SPECIAL
         absent = model.absent().astype(np.int64)
-        self._absent = absent[absent >= _SPECIAL] - shift
+        self._absent = absent[absent >= SPECIAL] - shift
 
     @property
     def _model(self) -> _kernels.NGramModel:
@@ -208,7 +214,7 @@ class NGram(LanguageModel):
         if self._given is not None:
             return self._given
         if self._own is None:
-            self._own = _Words(self._model) if self._words else _Numbers(self.vocab_size)
+            self._own = Words(self._model) if self._words else Numbers(self.vocab_size)
         return self._own
 
     @property
@@ -224,12 +230,12 @@ class NGram(LanguageModel):
     @property
     def unk_token_id(self) -> int | None:
         """The id of ``<unk>`` where tokens are words."""
-        return _UNKNOWN if self._words else super().unk_token_id
+        return UNKNOWN if self._words else super().unk_token_id
 
     @property
     def eos_token_id(self) -> int | None:
         """The id of ``</s>`` where tokens are words."""
-        return _END if self._words else super().eos_token_id
+        return END if self._words else super().eos_token_id
 
     def log_probs(self, text: str | Ids) -> Array:
         """Natural logarithm of the probability of each token given all before it.
@@ -255,17 +261,17 @@ class NGram(LanguageModel):
             never predicted, is minus infinity.
         """
         logs = self._model.next(self._kernel_ids(context, finish=False), self._words)
-        return logs if self._words else logs[_SPECIAL:]
+        return logs if self._words else logs[SPECIAL:]
 
     def _kernel_ids(self, text: str | Ids, *, finish: bool) -> Array:
         """The kernel's ids of a text, or of ids."""
         if isinstance(text, str) and self._words:
             return self._model.encode(text, finish)
-        ids = _checked(self._encode(text) if isinstance(text, str) else text)
+        ids = checked(self._encode(text) if isinstance(text, str) else text)
         size = self.vocab_size
         if ids.size and ids.max() >= size:
             raise ValueError(f"NGram: ids: expected 0 to {size - 1}, got {ids.max()}")
-        return (ids if self._words else ids + _SPECIAL).astype(np.uint32)
+        return (ids if self._words else ids + SPECIAL).astype(np.uint32)
 
     def oov_mass(self, text: str) -> float:
         """Share of the tokens of ``text`` that are unknown, or that training never saw."""
@@ -275,8 +281,8 @@ class NGram(LanguageModel):
     def _unknown(self, ids: Array) -> Array:
         """Whether each of the kernel's ids is out of the vocabulary, bool ``[L]``."""
         if self._words:
-            return ids == _UNKNOWN
-        ids = ids.astype(np.int64) - _SPECIAL
+            return ids == UNKNOWN
+        ids = ids.astype(np.int64) - SPECIAL
         token = self.unk_token_id
         return self._is_absent(ids) | (ids == (-1 if token is None else token))
 
@@ -317,7 +323,7 @@ class NGram(LanguageModel):
         if self._words:
             ids = self._model.encode(sentence.replace("\n", " "), False)
             if eos:
-                ids = np.append(ids, np.uint32(_END))
+                ids = np.append(ids, np.uint32(END))
         else:
             ids = self._kernel_ids(sentence, finish=False)
         return ids, *self._model.score(ids, bos, False)
@@ -326,7 +332,7 @@ class NGram(LanguageModel):
         """Whether a word, or an id, is in the vocabulary that training saw."""
         if isinstance(token, str):
             if self._words:
-                return self._model.id(token) not in (None, _UNKNOWN)
+                return self._model.id(token) not in (None, UNKNOWN)
             return all(int(id) in self for id in self._encode(token))
         if not isinstance(token, int | np.integer):
             return False
@@ -437,58 +443,6 @@ class NGram(LanguageModel):
         return new
 
 
-class _Words:
-    """Words apart by white space; the ids of a model."""
-
-    def __init__(self, model: _kernels.NGramModel) -> None:
-        self._model = model
-        self._vocabulary: list[str] | None = None
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._model)
-
-    def token_to_id(self, token: str) -> int | None:
-        return self._model.id(token)
-
-    def encode(self, text: str) -> Array:
-        return self._model.encode(text, False).astype(np.int64)
-
-    def decode(self, ids: Ids) -> str:
-        if self._vocabulary is None:
-            self._vocabulary = self._model.vocabulary()
-        words = ["\n" if id == _END else self._vocabulary[id] for id in _checked(ids).tolist()]
-        return " ".join(words).replace(" \n", "\n").replace("\n ", "\n")
-
-
-class _Numbers:
-    """Ids in decimal apart by white space."""
-
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-
-    def encode(self, text: str) -> Array:
-        ids = []
-        for number in text.split():
-            id = self.token_to_id(number)
-            if id is None:
-                raise ValueError(
-                    f"NGram: text: expected ids from 0 to {self.vocab_size - 1}, in decimal and "
-                    f"apart by white space, got {number[:40]!r}"
-                )
-            ids.append(id)
-        return np.array(ids, np.int64)
-
-    def token_to_id(self, token: str) -> int | None:
-        # The length keeps a text of many digits from becoming a number of as many.
-        if not token.isascii() or not token.isdecimal() or len(token) > _MAX_DIGITS:
-            return None
-        return int(token) if int(token) < self.vocab_size else None
-
-    def decode(self, ids: Ids) -> str:
-        return " ".join(map(str, _checked(ids).tolist()))
-
-
 def _fallback(given: bool | Sequence[float]) -> tuple[float, ...] | None:
     if isinstance(given, bool):
         return _DISCOUNT_FALLBACK if given else None
@@ -501,37 +455,6 @@ def _fallback(given: bool | Sequence[float]) -> tuple[float, ...] | None:
             f"got {discounts}"
         )
     return discounts
-
-
-def _parts(data: Any) -> Iterator[Any]:
-    """The texts or arrays of ids in what ``fit`` was given."""
-    if isinstance(data, str) or (isinstance(data, np.ndarray) and data.ndim == 1):
-        return iter([data])
-    if not isinstance(data, Iterable):
-        raise TypeError(f"NGram: data: expected texts or ids, got {type(data).__name__}")
-    items = iter(data)
-    first = next(items, None)
-    if first is None:
-        return items
-    rest = itertools.chain([first], items)
-    if isinstance(first, int | np.integer):
-        return iter([np.array(list(rest))])
-    return rest
-
-
-def _checked(ids: Ids, size: int = 2**32 - 1 - _SPECIAL) -> Array:
-    array = np.asarray(ids)
-    if array.size == 0:
-        return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"NGram: ids: expected integers [L], got {array.dtype} of shape {list(array.shape)}"
-        )
-    if array.min() < 0 or array.max() >= size:
-        raise ValueError(
-            f"NGram: ids: expected 0 to {size - 1}, got {array.min()} to {array.max()}"
-        )
-    return array.astype(np.int64)
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -1,0 +1,8 @@
+"""``lamina ngram``: everything a toolkit for n-gram models does, step by step."""
+
+import click
+
+
+@click.group(short_help="Count, train, query, prune, mix, check and convert n-gram models.")
+def ngram() -> None:
+    """Work with n-gram models and count files."""
