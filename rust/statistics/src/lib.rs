@@ -4,6 +4,8 @@
 //! They stand on the pool of threads, the vectors, the memory and the errors of `lamina-kernels`,
 //! and are a crate of their own so that a change to one compiles in seconds.
 
+pub mod buffer;
+mod files;
 pub mod ngram;
 
 pub(crate) use lamina_kernels::{Error, Result, threads};

@@ -84,13 +84,32 @@ fn survives(name: &str, whole: &[u8], parse: impl Fn(&Path) -> Result<(), String
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+const ARPA: &str = "\\data\\\nngram 1=4\nngram 2=2\n\n\\1-grams:\n-1.5\t<unk>\n-99\t<s>\t-0.3\n\
+    -0.7\t</s>\n-0.5\ta\t-0.2\n\n\\2-grams:\n-0.3\t<s> a\n-0.4\ta </s>\n\n\\end\\\n";
+
 #[test]
 fn arpa() {
-    let words = "\\data\\\nngram 1=4\nngram 2=2\n\n\\1-grams:\n-1.5\t<unk>\n-99\t<s>\t-0.3\n\
-                 -0.7\t</s>\n-0.5\ta\t-0.2\n\n\\2-grams:\n-0.3\t<s> a\n-0.4\ta </s>\n\n\\end\\\n";
-    survives("model.arpa", words.as_bytes(), |path| {
+    survives("model.arpa", ARPA.as_bytes(), |path| {
         lamina_statistics::ngram::Model::load_arpa(path, None, &|| false)
             .map(|_| ())
             .map_err(|error| error.to_string())
     });
+}
+
+#[test]
+fn trie() {
+    use lamina_statistics::ngram::{Model, container::Verify};
+    let path = std::env::temp_dir().join(format!("lamina-whole-trie-{}", std::process::id()));
+    let model = Model::read_arpa(ARPA.as_bytes(), "test", None, &|| false).unwrap();
+    model.save_binary(&path, &|| false).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for verify in [Verify::Whole, Verify::Lazy] {
+        survives(&format!("model-{verify:?}.bin"), &whole, |path| {
+            Model::load_binary(path, verify, &|| false)
+                .and_then(|model| model.score(&[0, 2, 3, 2], true, true, &|| false))
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        });
+    }
 }

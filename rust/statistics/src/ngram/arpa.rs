@@ -1,16 +1,15 @@
 //! Writing models in the ARPA format.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::trie::BLOCK;
 use super::{Model, SPECIAL, Stop, check};
-use crate::threads;
 use crate::{Error, Result};
+use crate::{files, threads};
 
 /// Blocks of lines made between two looks at whether to stop.
 const BLOCKS: usize = 16;
@@ -19,36 +18,12 @@ impl Model {
     /// Writes the model to `path`, compressed where that ends in `.gz`. The file appears under its
     /// name when it is complete.
     pub fn save_arpa(&self, path: &Path, stop: Stop<'_>) -> Result<()> {
-        let failed = |error: io::Error| Error::io(path, &error);
-        let name = path.file_name().ok_or_else(|| {
-            let kind = match path.as_os_str().is_empty() {
-                true => io::ErrorKind::NotFound,
-                false => io::ErrorKind::IsADirectory,
-            };
-            Error::io(path, &io::Error::new(kind, "expected the name of a file"))
-        })?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.tmp", std::process::id()));
-        let temporary = folder.join(hidden);
         let compressed = path.extension().is_some_and(|extension| extension == "gz");
-        let written = File::create(&temporary).map_err(failed).and_then(|mut file| {
-            self.write_arpa(compressed, stop, |bytes| file.write_all(bytes).map_err(failed))?;
-            file.sync_all().map_err(failed)?;
-            fs::rename(&temporary, path).map_err(failed)
-        });
-        if let Err(error) = written {
-            // The error that is reported is the first one.
-            let _ = fs::remove_file(&temporary);
-            return Err(error);
-        }
-        #[cfg(unix)]
-        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        Ok(())
+        files::replace(path, |file| {
+            self.write_arpa(compressed, stop, |bytes| {
+                file.write_all(bytes).map_err(|error| Error::io(path, &error))
+            })
+        })
     }
 
     /// Hands the lines of the file to `write`, block by block.

@@ -439,8 +439,9 @@ fn shape(sections: &[Section], vocabulary: usize) -> Vec<Level> {
         if let Some(next) = sections.get(length) {
             let mut ngrams = next.words.chunks_exact(length + 1).peekable();
             let mut node = 0;
+            let mut starts = Vec::new();
             let mut children = |context: &[u32]| {
-                level.children.push(node);
+                starts.push(node);
                 while ngrams.next_if(|ngram| &ngram[..length] == context).is_some() {
                     node += 1;
                 }
@@ -450,7 +451,8 @@ fn shape(sections: &[Section], vocabulary: usize) -> Vec<Level> {
             } else {
                 section.words.chunks_exact(length).for_each(children);
             }
-            level.children.push(node);
+            starts.push(node);
+            level.children = starts.into();
         }
         levels.push(level);
     }
@@ -494,8 +496,8 @@ fn fill(levels: &mut [Level], sections: Vec<Section>) {
     for (level, section) in levels.iter_mut().zip(sections) {
         let nodes = 0..section.prob.len() as u32;
         level.blank = nodes.filter(|&node| section.prob[node as usize].is_nan()).collect();
-        level.prob = section.prob;
-        level.backoff = section.backoff;
+        level.prob = section.prob.into();
+        level.backoff = section.backoff.into();
     }
 }
 

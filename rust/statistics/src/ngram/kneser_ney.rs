@@ -226,7 +226,7 @@ fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Op
     level.prob = prob.iter().map(|&prob| log10(prob)).collect();
     // KenLM's convention: `<s>` is given, which has probability one.
     level.prob[BEGIN as usize] = 0.0;
-    level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }];
+    level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }].into();
     level.blank = unseen;
     if options.closed {
         if counts[super::END as usize] == 0 {
@@ -252,8 +252,8 @@ fn higher(
     let discounts = with_zero(discounts);
     let nodes = contexts.nodes();
     let mut prob = vec![0.0; counts.len()];
-    level.prob = vec![0.0; counts.len()];
-    level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }];
+    level.prob = vec![0.0; counts.len()].into();
+    level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }].into();
     let prob_out = Shared::new(&mut prob);
     let log_out = Shared::new(&mut level.prob);
     let mut backoff = std::mem::take(&mut contexts.backoff);

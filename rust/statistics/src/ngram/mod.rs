@@ -6,6 +6,8 @@
 
 pub mod arpa;
 pub mod arpa_read;
+mod binary;
+pub mod container;
 pub mod count;
 mod keys;
 pub mod kneser_ney;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::keys::{Key, Layout};
 use super::sort::Sorted;
 use super::{BEGIN, Stop, Vocabulary, check};
+use crate::buffer::Buffer;
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
 
@@ -22,15 +23,15 @@ pub(super) const BETWEEN_CHECKS: usize = 1 << 21;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Level {
     /// Last word of each n-gram; empty for single words, where the node is the word.
-    pub(super) words: Vec<u32>,
+    pub(super) words: Buffer<u32>,
     /// Where the children of each node begin, and the end of the last; empty at the highest order.
-    pub(super) children: Vec<u32>,
+    pub(super) children: Buffer<u32>,
     /// Node of each n-gram without its first word; empty for single words.
-    pub(super) suffix: Vec<u32>,
+    pub(super) suffix: Buffer<u32>,
     /// Logarithm to base 10 of the probability of the last word after the others.
-    pub(super) prob: Vec<f32>,
+    pub(super) prob: Buffer<f32>,
     /// Logarithm to base 10 of the back-off weight; empty at the highest order.
-    pub(super) backoff: Vec<f32>,
+    pub(super) backoff: Buffer<f32>,
     /// Nodes that are no n-grams of the model and stand only for others to hang on, ascending.
     pub(super) blank: Vec<u32>,
 }
@@ -138,11 +139,11 @@ pub(super) fn build<K: Key>(
     }
     let mut levels: Vec<Level> = (0..order)
         .map(|level| Level {
-            words: vec![0; if level == 0 { 0 } else { totals[level] }],
+            words: vec![0; if level == 0 { 0 } else { totals[level] }].into(),
             children: match level {
-                _ if level + 1 == order => Vec::new(),
-                0 => vec![u32::MAX; vocabulary + 1],
-                _ => vec![0; totals[level] + 1],
+                _ if level + 1 == order => Buffer::default(),
+                0 => vec![u32::MAX; vocabulary + 1].into(),
+                _ => vec![0; totals[level] + 1].into(),
             },
             ..Level::default()
         })
@@ -310,7 +311,7 @@ pub(super) fn link_level(levels: &mut [Level], length: usize, stop: Stop<'_>) ->
             }
         });
     }
-    level.suffix = suffix;
+    level.suffix = suffix.into();
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub struct Vocabulary {
     /// The words that are stored, one after the other.
     text: String,
     /// Where each ends.
-    ends: Vec<usize>,
+    ends: Vec<u64>,
     /// Open addressing: part of the hash, and place in `ends` plus one or zero.
     slots: Vec<(u32, u32)>,
     /// How many numbers follow the special words; they are not stored.
@@ -49,6 +49,38 @@ impl Vocabulary {
             return Err(Error::value("ngram", "vocab_size", message));
         }
         Ok(Self { numbers: size as u32, ..Self::new() })
+    }
+
+    /// The words that are stored, one after the other, where each ends, and how many numbers there
+    /// are.
+    pub(super) fn stored_words(&self) -> (&str, &[u64], u32) {
+        (&self.text, &self.ends, self.numbers)
+    }
+
+    /// The vocabulary of which those are the parts, or what is wrong with them.
+    pub(super) fn from_stored(
+        text: &str,
+        ends: &[u64],
+        numbers: u32,
+    ) -> std::result::Result<Self, String> {
+        let mut vocabulary = Self { numbers: 0, ..Self::new() };
+        let mut start = 0;
+        for (place, &end) in ends.iter().enumerate() {
+            let word = usize::try_from(end).ok().and_then(|end| text.get(start..end));
+            let word = word.ok_or_else(|| format!("word {place} does not end within the words"))?;
+            start = end as usize;
+            if SPECIAL.get(place).is_some_and(|&special| special != word) {
+                return Err(format!("expected {} as word {place}, got {word}", SPECIAL[place]));
+            }
+            if vocabulary.add(word) != place as u32 {
+                return Err(format!("word {place}, {word}, is there twice"));
+            }
+        }
+        if ends.len() < SPECIAL.len() || start != text.len() || numbers as usize > MAX_NUMBERS {
+            return Err(format!("expected words after {}", SPECIAL.join(", ")));
+        }
+        vocabulary.numbers = numbers;
+        Ok(vocabulary)
     }
 
     /// Whether the words are numbers.
@@ -98,7 +130,7 @@ impl Vocabulary {
     fn stored(&self, place: u32) -> &str {
         let place = place as usize;
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
-        &self.text[start..self.ends[place]]
+        &self.text[start as usize..self.ends[place] as usize]
     }
 
     fn id_of(&self, place: u32) -> u32 {
@@ -117,7 +149,7 @@ impl Vocabulary {
         }
         let place = self.ends.len() as u32;
         self.text.push_str(word);
-        self.ends.push(self.text.len());
+        self.ends.push(self.text.len() as u64);
         self.slots[slot] = (tag(hash), place + 1);
         if self.ends.len() * 2 > self.slots.len() {
             self.grow();
