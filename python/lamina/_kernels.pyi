@@ -43,6 +43,15 @@ __all__ = [
     "files_exchange",
     "gru_backward",
     "gru_forward",
+    "hmm_counts",
+    "hmm_decode",
+    "hmm_decode_trigrams",
+    "hmm_expect",
+    "hmm_filter",
+    "hmm_gaussian",
+    "hmm_mixture",
+    "hmm_moments",
+    "hmm_responsibilities",
     "isa",
     "layer_norm_backward",
     "layer_norm_forward",
@@ -614,3 +623,29 @@ def arithmetic_subtract(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_multiply(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_divide(a: _Array, b: _Array, /) -> _Array: ...
 def reduction_sum(x: _Array, /) -> _Array: ...
+def hmm_expect(
+    start: _Array,
+    trans: _Array,
+    emissions: _Array,
+    symbols: _Array | None,
+    lengths: _Array,
+    weights: _Array | None,
+    want: int,
+    /,
+) -> tuple[_Array, _Array, _Array, _Array, _Array]: ...
+def hmm_decode(
+    start: _Array, trans: _Array, emissions: _Array, symbols: _Array | None, lengths: _Array, /
+) -> tuple[_Array, _Array]: ...
+def hmm_filter(
+    start: _Array, trans: _Array, table: _Array, symbols: _Array, lengths: _Array, /
+) -> tuple[_Array, _Array]: ...
+def hmm_decode_trigrams(
+    trans: _Array, end: _Array, frames: _Array, lengths: _Array, /
+) -> _Array: ...
+def hmm_gaussian(
+    x: _Array, means: _Array, spread: _Array, full: bool, offsets: _Array, /
+) -> _Array: ...
+def hmm_counts(x: _Array, log_rates: _Array, offsets: _Array, base: _Array, /) -> _Array: ...
+def hmm_mixture(logs: _Array, mixed: int, /) -> _Array: ...
+def hmm_responsibilities(logs: _Array, mixed: _Array, posteriors: _Array, /) -> _Array: ...
+def hmm_moments(weights: _Array, x: _Array, products: int, /) -> _Array: ...

@@ -3,7 +3,17 @@
 from lamina.lm.base import LanguageModel, Tokenizer
 from lamina.lm.evaluate import Evaluation, evaluate
 from lamina.lm.folder import load
+from lamina.lm.hmm import HMM
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
-__all__ = ["Evaluation", "LanguageModel", "NGram", "NeuralLM", "Tokenizer", "evaluate", "load"]
+__all__ = [
+    "HMM",
+    "Evaluation",
+    "LanguageModel",
+    "NGram",
+    "NeuralLM",
+    "Tokenizer",
+    "evaluate",
+    "load",
+]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lamina import files
 from lamina.lm.base import LanguageModel, Tokenizer
+from lamina.lm.hmm import HMM
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
@@ -24,5 +25,8 @@ def load(folder: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) 
     config = path / "config.json"
     if not config.is_file():
         raise FileNotFoundError(f"{path}: holds no config.json, expected the folder of a model")
-    family = NGram if files.read_json(config).get("class") == "NGram" else NeuralLM
+    name = files.read_json(config).get("class")
+    if name == "HMM":
+        return HMM.load(path, tokenizer=tokenizer)
+    family = NGram if name == "NGram" else NeuralLM
     return family.load(path, tokenizer=tokenizer)

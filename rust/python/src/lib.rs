@@ -12,6 +12,7 @@ mod ctc;
 mod dropout;
 mod embedding;
 mod files;
+mod hmm;
 mod layers;
 mod loss;
 mod matmul;
@@ -57,6 +58,11 @@ mod _kernels {
     use crate::embedding::{embedding_backward, embedding_forward};
     #[pymodule_export]
     use crate::files::files_exchange;
+    #[pymodule_export]
+    use crate::hmm::{
+        hmm_counts, hmm_decode, hmm_decode_trigrams, hmm_expect, hmm_filter, hmm_gaussian,
+        hmm_mixture, hmm_moments, hmm_responsibilities,
+    };
     #[pymodule_export]
     use crate::layers::layers_forward;
     #[pymodule_export]

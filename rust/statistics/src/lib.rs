@@ -6,6 +6,7 @@
 
 pub mod buffer;
 mod files;
+pub mod hmm;
 pub mod ngram;
 
 pub(crate) use lamina_kernels::{Error, Result, threads};
