@@ -77,7 +77,8 @@ start = time.perf_counter()
 path, _ = model.decode(x, lengths)
 decode = len(x) / (time.perf_counter() - start)
 history = list(model.monitor_.history)
-print(json.dumps({"fit": fit, "decode": decode, "first": history[0], "last": history[-1], "path": path}))
+found = {"fit": fit, "decode": decode, "first": history[0], "last": history[-1], "path": path}
+print(json.dumps(found))
 """
 
 

@@ -1,3 +1,5 @@
 """Labelling the items of a sequence: models, readers of annotated files, and their measures."""
 
-__all__: list[str] = []
+from lamina.tagging.hmm import HMMTagger
+
+__all__ = ["HMMTagger"]

@@ -282,7 +282,7 @@ class BaseHMM(ABC):
         self.monitor_ = self._new_monitor()
         return self
 
-    def _collect_known(self, data: Observations, path: Array, each: Array, smoothing: float) -> Any:
+    def _collect_known(self, data: Observations, path: Array, each: Array) -> Any:
         posteriors = np.zeros((len(path), self.n_components))
         posteriors[np.arange(len(path)), path] = each
         return self._collect(data, posteriors)
