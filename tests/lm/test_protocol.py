@@ -62,6 +62,10 @@ def surrounded():
 FAMILIES = {
     "words": lambda _: lm.NGram(3, discount_fallback=True).fit(TRAIN),
     "characters": lambda _: lm.NGram(4, tokenizer=text.CharTokenizer.train(TRAIN)).fit(TRAIN),
+    "hidden words": lambda rng: lm.HMM(4, n_iter=10, rng=rng).fit(TRAIN),
+    "hidden characters": lambda rng: lm.HMM(
+        4, tokenizer=text.CharTokenizer.train(TRAIN), n_iter=10, rng=rng
+    ).fit(TRAIN),
     "gpt": neural(gpt),
     "gru": neural(gru),
 }
