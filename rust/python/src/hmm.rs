@@ -121,9 +121,8 @@ pub(crate) fn hmm_decode<'py>(
         Some(symbols) => Emissions::Table(values, symbols.as_slice().unwrap_or_default()),
         None => Emissions::Frames(values),
     };
-    let paths = enter(py, KERNEL, usize::MAX, || {
-        hmm::decode(chain, emissions, &lengths, &interrupted)
-    })?;
+    let paths =
+        enter(py, KERNEL, usize::MAX, || hmm::decode(chain, emissions, &lengths, &interrupted))?;
     Ok((paths.log_probs.into_pyarray(py), paths.states.into_pyarray(py)))
 }
 
@@ -181,10 +180,8 @@ pub(crate) fn hmm_decode_trigrams<'py>(
         end: end.as_slice().unwrap_or_default(),
     };
     let frames = frames.as_slice().unwrap_or_default();
-    enter(py, KERNEL, usize::MAX, || {
-        hmm::decode_trigrams(chain, frames, &lengths, &interrupted)
-    })
-    .map(|states| states.into_pyarray(py))
+    enter(py, KERNEL, usize::MAX, || hmm::decode_trigrams(chain, frames, &lengths, &interrupted))
+        .map(|states| states.into_pyarray(py))
 }
 
 /// Log-densities `[T, K]` of `x` `[T, D]` under normal distributions, each less its offset. `spread`
@@ -257,8 +254,7 @@ pub(crate) fn hmm_mixture<'py>(
     let logs = logs.c_order()?;
     let (rows, components) = logs.dim();
     let values = logs.as_slice().unwrap_or_default();
-    let found =
-        enter(py, KERNEL, usize::MAX, || emission::mixture(values, components, mixed))?;
+    let found = enter(py, KERNEL, usize::MAX, || emission::mixture(values, components, mixed))?;
     Ok(matrix(rows, components / mixed.max(1), found)?.into_pyarray(py))
 }
 
@@ -280,9 +276,8 @@ pub(crate) fn hmm_responsibilities<'py>(
     let logs = logs.as_slice().unwrap_or_default();
     let mixed = mixed.as_slice().unwrap_or_default();
     let posteriors = posteriors.as_slice().unwrap_or_default();
-    let found = enter(py, KERNEL, usize::MAX, || {
-        emission::responsibilities(logs, mixed, posteriors)
-    })?;
+    let found =
+        enter(py, KERNEL, usize::MAX, || emission::responsibilities(logs, mixed, posteriors))?;
     Ok(matrix(rows, components, found)?.into_pyarray(py))
 }
 

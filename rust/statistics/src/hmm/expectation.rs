@@ -18,6 +18,8 @@ use crate::{Error, Result};
 const MOST_SUMS: usize = 16;
 /// Rows of a task that has none.
 const TASK: usize = 1 << 12;
+/// Batches of rows from which on a sequence is worked on in blocks.
+const LONG: usize = 4;
 /// The logarithm of likelihoods below which a state counts as impossible beside the best one.
 const LOWEST: f64 = -700.0;
 
@@ -107,40 +109,40 @@ pub fn expect(
 
 /// Sums of a task, padded.
 #[derive(Default)]
-struct Counts {
-    start: Vec<f64>,
+pub(super) struct Counts {
+    pub(super) start: Vec<f64>,
     trans: Vec<f64>,
     symbols: Vec<f64>,
 }
 
-struct Job<'a> {
+pub(super) struct Job<'a> {
     chain: Chain<'a>,
-    padded: Padded,
+    pub(super) padded: Padded,
     rows: Rows<'a>,
-    sequences: &'a Sequences,
+    pub(super) sequences: &'a Sequences,
     weights: Option<&'a [f64]>,
-    want: Want,
+    pub(super) want: Want,
     /// Numbers in the padded table of symbol counts.
     symbols: usize,
-    log_likelihoods: Shared<f64>,
+    pub(super) log_likelihoods: Shared<f64>,
     posteriors: Shared<f64>,
     with_posteriors: bool,
-    watch: &'a Watch<'a>,
+    pub(super) watch: &'a Watch<'a>,
 }
 
 /// Memory of a task, for one batch of sequences at a time.
-struct Memory {
-    b: Vec<f64>,
-    alpha: Vec<f64>,
-    gamma: Vec<f64>,
-    sums: Vec<f64>,
+pub(super) struct Memory {
+    pub(super) b: Vec<f64>,
+    pub(super) alpha: Vec<f64>,
+    pub(super) gamma: Vec<f64>,
+    pub(super) sums: Vec<f64>,
     /// What was subtracted from the log-likelihoods of each row.
-    shifts: Vec<f64>,
+    pub(super) shifts: Vec<f64>,
     /// Rows in which a possible state counts as impossible.
-    deep: Vec<bool>,
-    carry: Carry,
+    pub(super) deep: Vec<bool>,
+    pub(super) carry: Carry,
     /// Transitions of sequences that needed logarithms.
-    direct: Vec<f64>,
+    pub(super) direct: Vec<f64>,
 }
 
 impl Job<'_> {
@@ -167,7 +169,11 @@ impl Job<'_> {
         while first < chunk.end && !self.watch.stopped() {
             let batch = self.sequences.batch(first, chunk.end, BATCH / width);
             first = batch.end;
-            self.run_batch(batch, &mut memory, &mut counts);
+            if self.sequences.rows(batch.clone()).len() > LONG * (BATCH / width) {
+                self.run_long(batch.start, &mut memory, &mut counts);
+            } else {
+                self.run_batch(batch, &mut memory, &mut counts);
+            }
         }
         for (i, row) in counts.trans.chunks_exact_mut(width).enumerate() {
             for (j, count) in row[..states].iter_mut().enumerate() {
@@ -187,12 +193,7 @@ impl Job<'_> {
             memory.gamma.resize(count * width, 0.0);
         }
         memory.sums.resize(count, 0.0);
-        self.rows.copy(rows.clone(), states, &mut memory.b);
-        if let Rows::Frames(_) = self.rows {
-            memory.shifts.resize(count, 0.0);
-            memory.deep.resize(count, false);
-            likelihoods(&mut memory.b, states, width, &mut memory.shifts, &mut memory.deep);
-        }
+        self.load(rows.clone(), &mut memory.b, &mut memory.shifts, &mut memory.deep);
         for sequence in batch {
             let all = self.sequences.rows(sequence..sequence + 1);
             let inside = all.start - rows.start..all.end - rows.start;
@@ -207,17 +208,49 @@ impl Job<'_> {
                 }
             }
         }
+        if self.want != Want::Score {
+            self.consume(rows, &memory.alpha, &memory.b, &memory.gamma, counts);
+        }
+    }
+
+    /// Fills `b` with the likelihoods of some rows, and where these are frames says what was taken
+    /// from their logarithms and where that lost a state.
+    pub(super) fn load(
+        &self,
+        rows: Range<usize>,
+        b: &mut [f64],
+        shifts: &mut Vec<f64>,
+        deep: &mut Vec<bool>,
+    ) {
+        let (states, width, count) = (self.padded.states, self.padded.width, rows.len());
+        self.rows.copy(rows, states, b);
+        if let Rows::Frames(_) = self.rows {
+            shifts.resize(count, 0.0);
+            deep.resize(count, false);
+            likelihoods(b, states, width, shifts, deep);
+        }
+    }
+
+    /// Counts what the recursions found about some rows, and hands out their posteriors.
+    pub(super) fn consume(
+        &self,
+        rows: Range<usize>,
+        alpha: &[f64],
+        b: &[f64],
+        gamma: &[f64],
+        counts: &mut Counts,
+    ) {
+        let (states, width) = (self.padded.states, self.padded.width);
         if self.want == Want::Counts {
-            add_outer(&memory.alpha, width, &memory.b, width, &mut counts.trans);
+            add_outer(alpha, width, b, width, &mut counts.trans);
             if let Rows::Table(_, symbols) = &self.rows {
-                add_rows(&symbols[rows.clone()], &memory.gamma, width, &mut counts.symbols);
+                add_rows(&symbols[rows.clone()], gamma, width, &mut counts.symbols);
             }
         }
         if self.with_posteriors {
             // SAFETY: no other task has these rows.
             let out = unsafe { self.posteriors.slice(rows.start * states..rows.end * states) };
-            let gamma = memory.gamma.chunks_exact(width);
-            for (to, from) in out.chunks_exact_mut(states).zip(gamma) {
+            for (to, from) in out.chunks_exact_mut(states).zip(gamma.chunks_exact(width)) {
                 to.copy_from_slice(&from[..states]);
             }
         }
@@ -238,7 +271,7 @@ impl Job<'_> {
             _ => &mut memory.gamma[numbers],
         };
         let sums = &mut memory.sums[inside.clone()];
-        let weight = self.weights.map_or(1.0, |weights| weights[sequence]);
+        let weight = self.weight(sequence);
         let (shifts, deep) = match self.rows {
             Rows::Table(..) => (&[][..], &[][..]),
             Rows::Frames(_) => (&memory.shifts[inside.clone()], &memory.deep[inside]),
@@ -255,18 +288,32 @@ impl Job<'_> {
             }
             return log + shifts.iter().sum::<f64>();
         }
+        alpha.fill(0.0);
+        self.run_logarithmic(sequence, gamma, &mut memory.direct)
+    }
+
+    /// The same in logarithms: posteriors in `gamma`, transitions in `direct`.
+    pub(super) fn run_logarithmic(
+        &self,
+        sequence: usize,
+        gamma: &mut [f64],
+        direct: &mut [f64],
+    ) -> f64 {
         if self.watch.stopped() {
             return f64::NEG_INFINITY;
         }
-        alpha.fill(0.0);
         let logs = self.logs(sequence);
         let sums = (self.want != Want::Score).then_some(Sums {
-            trans: &mut memory.direct,
+            trans: direct,
             gamma,
-            width,
-            weight,
+            width: self.padded.width,
+            weight: self.weight(sequence),
         });
         logarithmic::sequence(self.chain, &logs, sums, self.watch)
+    }
+
+    pub(super) fn weight(&self, sequence: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[sequence])
     }
 
     /// Log-likelihoods by frame of a sequence, `[n, S]`.

@@ -139,12 +139,19 @@ impl Carry {
     pub(super) fn new(width: usize) -> Self {
         Self { beta: vec![0.0; width], after: vec![0.0; width], scratch: vec![0.0; width] }
     }
+
+    /// Made ready for the last row of a sequence.
+    pub(super) fn reset(&mut self, states: usize) {
+        self.beta.fill(0.0);
+        self.beta[..states].fill(1.0);
+        self.after.fill(0.0);
+    }
 }
 
 vectorized! {
     /// From the last of the rows `from..to` to the first: `gamma` gets the posteriors times
     /// `weight`, and `b` of each row the w of the row after it, times `weight`.
-    fn backward_rows<S>(
+    pub(super) fn backward_rows<S>(
         chain: &Padded, b: &mut [f64], alpha: &[f64], sums: &[f64], gamma: &mut [f64],
         carry: &mut Carry, weight: f64, from: usize, to: usize,
     ) {
@@ -201,9 +208,7 @@ pub(super) fn backward(
     weight: f64,
     watch: &Watch<'_>,
 ) {
-    carry.beta.fill(0.0);
-    carry.beta[..chain.states].fill(1.0);
-    carry.after.fill(0.0);
+    carry.reset(chain.states);
     let mut to = sums.len();
     while to > 0 {
         let from = to.saturating_sub(BETWEEN_CHECKS);
@@ -216,7 +221,7 @@ pub(super) fn backward(
 }
 
 /// The sum of logarithms, of which few are taken.
-fn log_of_product(factors: &[f64]) -> f64 {
+pub(super) fn log_of_product(factors: &[f64]) -> f64 {
     let (mut total, mut product) = (0.0, 1.0);
     for &factor in factors {
         if factor < SMALL {

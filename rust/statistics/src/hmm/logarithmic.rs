@@ -32,9 +32,9 @@ pub(super) fn sequence(
         for j in 0..states {
             let before = match t {
                 0 => chain.start[j].ln(),
-                _ => log_sum((0..states).map(|i| {
-                    alpha[(t - 1) * states + i] + trans[i * states + j]
-                })),
+                _ => log_sum(
+                    (0..states).map(|i| alpha[(t - 1) * states + i] + trans[i * states + j]),
+                ),
             };
             alpha[t * states + j] = before + logs[t * states + j];
         }

@@ -13,6 +13,7 @@ mod expectation;
 mod filter;
 mod forward;
 mod logarithmic;
+mod long;
 mod outer;
 mod trigram;
 mod viterbi;

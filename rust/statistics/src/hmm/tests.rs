@@ -91,11 +91,9 @@ fn logarithms_agree_with_scaling() {
     let (start, trans) = (noise.rows(1, 3), noise.rows(3, 3));
     let chain = Chain { start: &start, trans: &trans };
     let logs: Vec<f64> = noise.rows(20, 3).iter().map(|p| p.ln()).collect();
-    let found =
-        expect(chain, Emissions::Frames(&logs), &[20], None, Want::Counts, &go).unwrap();
+    let found = expect(chain, Emissions::Frames(&logs), &[20], None, Want::Counts, &go).unwrap();
     let (mut moves, mut gamma) = (vec![0.0; 9], vec![0.0; 60]);
-    let sums =
-        logarithmic::Sums { trans: &mut moves, gamma: &mut gamma, width: 3, weight: 1.0 };
+    let sums = logarithmic::Sums { trans: &mut moves, gamma: &mut gamma, width: 3, weight: 1.0 };
     let total = logarithmic::sequence(chain, &logs, Some(sums), &Watch::new(&go));
     close(total, found.log_likelihoods[0]);
     moves.iter().zip(&found.trans).for_each(|(&a, &b)| close(a, b));
@@ -187,7 +185,9 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn chunks_hold_every_sequence_once() {
-    for (lengths, count) in [(vec![3, 0, 9, 1, 1, 0], 3), (vec![0, 0], 2), (vec![100], 4), (vec![], 2)] {
+    for (lengths, count) in
+        [(vec![3, 0, 9, 1, 1, 0], 3), (vec![0, 0], 2), (vec![100], 4), (vec![], 2)]
+    {
         let sequences = Sequences::new(&lengths);
         let chunks = sequences.chunks(count);
         assert!(chunks.len() <= count.max(1));
@@ -218,4 +218,42 @@ fn trigrams_decode_the_best_path() {
         .max_by(|a, b| worth(a).total_cmp(&worth(b)))
         .unwrap();
     assert!(found.iter().map(|&x| x as usize).eq(best));
+}
+
+#[test]
+fn blocks_of_a_long_sequence_are_one_sequence() {
+    let mut noise = Noise(5);
+    let (start, trans) = (noise.rows(1, 5), noise.rows(5, 5));
+    let chain = Chain { start: &start, trans: &trans };
+    let table = noise.rows(7, 5);
+    let symbols: Vec<u32> = (0..9001).map(|_| (noise.next() * 7.0) as u32).collect();
+    let logs: Vec<f64> = symbols
+        .iter()
+        .flat_map(|&symbol| &table[symbol as usize * 5..][..5])
+        .map(|p| p.ln() - 3.0)
+        .collect();
+    let (mut moves, mut gamma) = (vec![0.0; 25], vec![0.0; 9001 * 5]);
+    let sums = logarithmic::Sums { trans: &mut moves, gamma: &mut gamma, width: 5, weight: 2.0 };
+    let total = logarithmic::sequence(chain, &logs, Some(sums), &Watch::new(&go));
+    let near = |a: &[f64], b: &[f64]| {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() <= 1e-8 * b.abs().max(1.0)));
+    };
+    let frames = Emissions::Frames(&logs);
+    let found = expect(chain, frames, &[9001], Some(&[2.0]), Want::Counts, &go).unwrap();
+    near(&found.log_likelihoods, &[total]);
+    near(&found.trans, &moves);
+    near(&found.start, &gamma[..5]);
+    near(&found.posteriors, &gamma);
+    let all = Emissions::Table(&table, &symbols);
+    let counted = expect(chain, all, &[9001], Some(&[2.0]), Want::Counts, &go).unwrap();
+    near(&counted.log_likelihoods, &[total + 3.0 * 9001.0]);
+    near(&counted.trans, &moves);
+    let mut expected = vec![0.0; 35];
+    for (&symbol, row) in symbols.iter().zip(gamma.chunks_exact(5)) {
+        for (to, from) in expected[symbol as usize * 5..].iter_mut().zip(row) {
+            *to += from;
+        }
+    }
+    near(&counted.symbols, &expected);
 }

@@ -53,9 +53,8 @@ pub fn decode(
             for sequence in batch {
                 let range = sequences.rows(sequence..sequence + 1);
                 // SAFETY: no other task has this sequence.
-                let (log, out) = unsafe {
-                    (log_probs.slice(sequence..sequence + 1), path.slice(range.clone()))
-                };
+                let (log, out) =
+                    unsafe { (log_probs.slice(sequence..sequence + 1), path.slice(range.clone())) };
                 log[0] = logs.path(&rows, range.start, out, &mut memory, &watch);
             }
         }
