@@ -111,7 +111,9 @@ class HMMTagger:
             np.add.at(three, (whole[:-2], whole[1:-1], whole[2:]), 1)
         two, one = three.sum(0), three.sum((0, 1))
         self.weights = _deleted_interpolation(three, two, one, self.order)
-        parts = (_rows(one), _rows(two), _rows(three))
+        alone = one / one.sum()
+        after_one = _rows(two, alone)
+        parts = (alone, after_one, _rows(three, after_one))
         mixed = sum(weight * part for weight, part in zip(self.weights, parts, strict=True))
         with np.errstate(divide="ignore"):
             logs = np.log(mixed)
@@ -132,9 +134,10 @@ class HMMTagger:
         """
         if self._trans is None:
             raise RuntimeError("HMMTagger: not fitted yet: call fit or load")
-        data = [list(sentence) for sentence in sentences]
-        if any(isinstance(sentence, str) for sentence in data):
+        given = list(sentences)
+        if any(isinstance(sentence, str) for sentence in given):
             raise TypeError("HMMTagger: sentences: expected lists of words, got str")
+        data = [list(sentence) for sentence in given]
         lengths = np.array([len(sentence) for sentence in data], np.int64)
         known = self._known
         rows: dict[str, int] = {}
@@ -244,10 +247,10 @@ class HMMTagger:
         self._suffixes = Suffixes(self.max_suffix).fit(self._rare_words(), self._sizes)
 
 
-def _rows(counts: Array) -> Array:
-    """Counts over the sums of the last axis; nothing where that is nothing."""
+def _rows(counts: Array, otherwise: Array) -> Array:
+    """Counts over the sums of the last axis, or what else is known where there are none."""
     sums = counts.sum(-1, keepdims=True)
-    return np.where(sums > 0, counts / np.where(sums > 0, sums, 1), 0)
+    return np.where(sums > 0, counts / np.where(sums > 0, sums, 1), otherwise)
 
 
 def _deleted_interpolation(three: Array, two: Array, one: Array, order: int) -> Array:

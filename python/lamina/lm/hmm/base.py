@@ -63,7 +63,8 @@ class BaseHMM(ABC):
 
     _LETTERS: ClassVar[str]
     _ARRAYS: ClassVar[tuple[str, ...]]
-    """Names of the arrays of the emissions, which are saved."""
+    """Names of the arrays of the emissions, which are saved; the rows of the first are as long as
+    observations, or as there are symbols."""
     _EM_WITHIN_STATES = False
     """Whether emissions need several updates where the states are known."""
     _COUNTS_SYMBOLS = False
@@ -369,11 +370,17 @@ class BaseHMM(ABC):
             raise ValueError(f"{name}: X: expected at least one column, got none")
         if fitting and self._takes_size():
             self.n_features = values.shape[1]
-        elif values.shape[1] != self.n_features:
+        elif self._columns() != values.shape[1]:
             raise ValueError(
                 f"{name}: X: expected {self.n_features} columns, got {values.shape[1]}"
             )
         return values
+
+    def _columns(self) -> int:
+        """D or V, where the parameters say it."""
+        if self.n_features is None:
+            self.n_features = np.shape(getattr(self, self._ARRAYS[0], [[0]]))[-1]
+        return self.n_features
 
     def _takes_size(self) -> bool:
         """Whether a fit may choose the number of columns."""

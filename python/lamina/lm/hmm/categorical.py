@@ -105,7 +105,7 @@ class CategoricalHMM(BaseHMM):
             self.n_features = None
             size = _MOST
         else:
-            size = self.n_features or np.shape(self.emissionprob_)[-1]
+            size = self._columns()
         if values.min() < 0 or values.max() >= size:
             raise ValueError(
                 f"CategoricalHMM: X: expected symbols from 0 to {size - 1}, "
@@ -117,25 +117,23 @@ class CategoricalHMM(BaseHMM):
         if self.n_features is None and self._takes_size():
             self.n_features = int(data.values.max()) + 1
         if self._needs("e", "emissionprob_"):
-            rows = rng.random((self.n_components, self.n_features or 1))
+            rows = rng.random((self.n_components, self._columns()))
             self.emissionprob_ = rows / rows.sum(1, keepdims=True)
 
     def _check_emissions(self) -> None:
-        if self.n_features is None and getattr(self, "emissionprob_", None) is not None:
-            self.n_features = np.shape(self.emissionprob_)[-1]
-        shape = (self.n_components, self.n_features or 1)
+        shape = (self.n_components, self._columns())
         self.emissionprob_ = self._probabilities("emissionprob_", shape)
 
     def _emit(self, data: Observations) -> tuple[Array, Array | None]:
         return np.ascontiguousarray(self.emissionprob_.T), data.values
 
     def _collect(self, data: Observations, posteriors: Array) -> Array:
-        counts = np.zeros((self.n_features or 1, self.n_components))
+        counts = np.zeros((self._columns(), self.n_components))
         np.add.at(counts, data.values, posteriors)
         return counts
 
     def _collect_known(self, data: Observations, path: Array, each: Array) -> Array:
-        shape = self.n_features or 1, self.n_components
+        shape = self._columns(), self.n_components
         cells = data.values.astype(np.int64) * shape[1] + path
         return np.bincount(cells, each, shape[0] * shape[1]).reshape(shape)
 
@@ -149,7 +147,7 @@ class CategoricalHMM(BaseHMM):
         return log_dirichlet(self.emissionprob_, self.emissionprob_prior)
 
     def _emission_parameters(self) -> int:
-        return self.n_components * ((self.n_features or 1) - 1)
+        return self.n_components * (self._columns() - 1)
 
     def _draw(self, states: Array, rng: np.random.Generator) -> Array:
         symbols = np.empty(len(states), np.int64)

@@ -112,9 +112,7 @@ class PoissonHMM(_CountHMM):
             self.lambdas_ = np.maximum(drawn, 1e-3 * mean)
 
     def _check_emissions(self) -> None:
-        if self.n_features is None and getattr(self, "lambdas_", None) is not None:
-            self.n_features = np.shape(self.lambdas_)[-1]
-        shape = self.n_components, self.n_features or 1
+        shape = self.n_components, self._columns()
         self.lambdas_ = self._array("lambdas_", shape)
         if (self.lambdas_ < 0).any():
             raise ValueError("PoissonHMM: lambdas_: expected rates from 0 on")
@@ -138,7 +136,7 @@ class PoissonHMM(_CountHMM):
         return float(total)
 
     def _emission_parameters(self) -> int:
-        return self.n_components * (self.n_features or 1)
+        return self.n_components * (self._columns())
 
     def _draw(self, states: Array, rng: np.random.Generator) -> Array:
         return rng.poisson(self.lambdas_[states])
@@ -233,9 +231,7 @@ class MultinomialHMM(_CountHMM):
             self.emissionprob_ = rows / rows.sum(1, keepdims=True)
 
     def _check_emissions(self) -> None:
-        if self.n_features is None and getattr(self, "emissionprob_", None) is not None:
-            self.n_features = np.shape(self.emissionprob_)[-1]
-        shape = self.n_components, self.n_features or 1
+        shape = self.n_components, self._columns()
         self.emissionprob_ = self._probabilities("emissionprob_", shape)
 
     def _emit(self, data: Observations) -> tuple[Array, Array | None]:
@@ -253,7 +249,7 @@ class MultinomialHMM(_CountHMM):
         return log_dirichlet(self.emissionprob_, self.emissionprob_prior)
 
     def _emission_parameters(self) -> int:
-        return self.n_components * ((self.n_features or 1) - 1)
+        return self.n_components * (self._columns() - 1)
 
     def _draw(self, states: Array, rng: np.random.Generator) -> Array:
         if self.n_trials is None:

@@ -15,6 +15,9 @@ TYPES = ("spherical", "diag", "full", "tied")
 _TINY = np.finfo(np.float64).tiny
 # Added to the diagonal of a matrix that rounding has made singular.
 _RIDGE = 1e-7
+# Of the variance of the data, the least that a component is given: below that a few observations
+# would make its likelihood infinite.
+_LEAST = 1e-7
 
 
 def log_densities(x: Array, means: Array, covars: Array) -> Array:
@@ -34,19 +37,39 @@ def log_densities(x: Array, means: Array, covars: Array) -> Array:
         variances = np.maximum(covars, _TINY)
         offsets = 0.5 * (constant + np.log(variances).sum(1))
         return _kernels.hmm_gaussian(x, means, 1 / variances, False, offsets)
-    factors = np.stack([factor(matrix) for matrix in covars])
+    factors = factor(covars)
     offsets = 0.5 * constant + np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(1)
     return _kernels.hmm_gaussian(x, means, factors.reshape(k * d, d), True, offsets)
 
 
-def factor(matrix: Array) -> Array:
-    """Cholesky factor, the lower triangle."""
+def factor(covars: Array) -> Array:
+    """Cholesky factors of matrices ``[..., D, D]``, the lower triangles."""
     for ridge in (0.0, _RIDGE):
         try:
-            return np.linalg.cholesky(matrix + ridge * np.eye(len(matrix)))
+            return np.linalg.cholesky(covars + ridge * np.eye(covars.shape[-1]))
         except np.linalg.LinAlgError:
             continue
     raise ValueError("covars_: expected symmetric positive definite matrices")
+
+
+def least(x: Array, min_covar: float) -> float:
+    """The least variance of a component in any direction, for observations ``x`` ``[T, D]``."""
+    return _LEAST * max(float(x.var(0).mean()), min_covar, _TINY / _LEAST)
+
+
+def floored(covars: Array, kind: str, floor: float) -> Array:
+    """The most likely covariances without a variance below ``floor``.
+
+    They have the eigenvectors of those without a floor, ``covars``, and their eigenvalues, where
+    these are not below it.
+    """
+    if kind in ("spherical", "diag"):
+        return np.maximum(covars, floor)
+    values, vectors = np.linalg.eigh(covars)
+    if (values >= floor).all():
+        return covars
+    values = np.maximum(values, floor)[..., None, :]
+    return (vectors * values) @ np.swapaxes(vectors, -1, -2)
 
 
 def by_component(covars: Array, kind: str, shape: tuple[int, ...]) -> Array:
@@ -105,31 +128,24 @@ def check(name: str, covars: Array, kind: str, shape: tuple[int, ...]) -> Array:
     elif not np.allclose(given, np.swapaxes(given, -1, -2)):
         raise ValueError(f"{name}: covars_: expected symmetric positive definite matrices")
     else:
-        for matrix in given.reshape(-1, d, d):
-            factor(matrix)
+        factor(given)
     return given
 
 
-def log_prior(
-    covars: Array, kind: str, shape: tuple[int, ...], scatter: Array, weight: Array
-) -> float:
+def log_prior(covars: Array, kind: str, scatter: Array, weight: Array) -> float:
     """What a prior adds to the log-likelihood.
 
     It is that of ``weight`` observations more of each component, whose scatter is ``scatter``. Both
     have the form of the covariances.
     """
-    d = shape[-1]
     if kind in ("spherical", "diag"):
         values = np.maximum(covars, _TINY)
         return float(-0.5 * (weight * np.log(values) + scatter / values).sum())
-    total = 0.0
-    extra = np.broadcast_to(scatter, covars.shape).reshape(-1, d, d)
-    weights = np.broadcast_to(weight, covars.shape[:-2]).reshape(-1)
-    for matrix, more, by in zip(covars.reshape(-1, d, d), extra, weights, strict=True):
-        lower = factor(matrix)
-        log_det = 2 * np.log(np.diagonal(lower)).sum()
-        total -= 0.5 * (by * log_det + np.trace(np.linalg.solve(matrix, more)))
-    return float(total)
+    lower = factor(covars)
+    log_dets = 2 * np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(-1)
+    inside = np.linalg.solve(covars, np.broadcast_to(scatter, covars.shape))
+    traces = np.trace(inside, axis1=-2, axis2=-1)
+    return float(-0.5 * (weight * log_dets + traces).sum())
 
 
 def unpack(triangle: Array, d: int) -> Array:
@@ -141,8 +157,8 @@ def unpack(triangle: Array, d: int) -> Array:
     return out
 
 
-def of_data(x: Array, least: float) -> Array:
-    """The covariance ``[D, D]`` of all observations, with ``least`` on its diagonal."""
+def of_data(x: Array, more: float) -> Array:
+    """The covariance ``[D, D]`` of all observations, with ``more`` on its diagonal."""
     d = x.shape[1]
     found = np.atleast_2d(np.cov(x.T)) if len(x) > 1 else np.zeros((d, d))
-    return found + least * np.eye(d)
+    return found + more * np.eye(d)

@@ -9,8 +9,9 @@ from lamina import _kernels
 from lamina.lm.hmm import clusters, covariances
 from lamina.lm.hmm.base import Array, BaseHMM, Observations
 
-# Of a prior's and the data's weight together, at least.
-_LEAST_WEIGHT = 1e-5
+# Observations that a state must be worth for its covariance to be estimated anew: below that the
+# prior would be divided by nearly nothing.
+_LEAST_MASS = 1e-5
 
 
 class Moments(NamedTuple):
@@ -54,8 +55,8 @@ class GaussianHMM(BaseHMM):
         p(x_t | z_t = s) = N(x_t; means[s], covars[s])
 
     Priors are those of hmmlearn, by default a weak one on the covariances: what rises with each
-    update is the log-likelihood and their logarithm together. A state that no observation visits
-    keeps its parameters.
+    update is the log-likelihood and their logarithm together. No variance in any direction falls
+    below 1e-7 of the data's. A state that no observation visits keeps its parameters.
 
     Attributes:
         means_: ``[S, D]``; at the start of a fit those of k-means.
@@ -135,6 +136,7 @@ class GaussianHMM(BaseHMM):
                 f"GaussianHMM: covariance_type: expected one of {covariances.TYPES}, "
                 f"got {covariance_type!r}"
             )
+        self._least = min_covar
         self.covariance_type = covariance_type
         self.min_covar = min_covar
         self.means_prior = means_prior
@@ -171,6 +173,7 @@ class GaussianHMM(BaseHMM):
         values = self._numbers(X, fitting=fitting)
         if not fitting or not len(values):
             return values, np.zeros(values.shape[1])
+        self._least = covariances.least(values, self.min_covar)
         shift = values.mean(0)
         return values - shift, shift
 
@@ -179,27 +182,17 @@ class GaussianHMM(BaseHMM):
             self.means_ = clusters.means(data.values, self.n_components, rng)[0] + data.shift
         if self._needs("c", "_covars_"):
             whole = covariances.of_data(data.values, self.min_covar)
-            size, d = self.n_components, len(whole)
-            self._covars_ = {
+            size = self.n_components
+            covars = {
                 "spherical": np.full(size, np.diagonal(whole).mean()),
                 "diag": np.tile(np.diagonal(whole), (size, 1)),
                 "full": np.tile(whole, (size, 1, 1)),
                 "tied": whole,
-            }[self.covariance_type].reshape(self._covars_shape(d))
-
-    def _covars_shape(self, d: int) -> tuple[int, ...]:
-        size = self.n_components
-        return {
-            "spherical": (size,),
-            "diag": (size, d),
-            "full": (size, d, d),
-            "tied": (d, d),
-        }[self.covariance_type]
+            }[self.covariance_type]
+            self._covars_ = covariances.floored(covars, self.covariance_type, self._least)
 
     def _check_emissions(self) -> None:
-        if self.n_features is None and getattr(self, "means_", None) is not None:
-            self.n_features = np.shape(self.means_)[-1]
-        shape = (self.n_components, self.n_features or 1)
+        shape = (self.n_components, self._columns())
         self.means_ = self._array("means_", shape)
         if getattr(self, "_covars_", None) is None:
             raise RuntimeError("GaussianHMM: covars_ is not set: call fit, or set it")
@@ -231,24 +224,24 @@ class GaussianHMM(BaseHMM):
         total = self._prior_weight() + mass
         spread = spread + self._prior_scatter(away)
         if kind in ("diag", "spherical"):
-            found = spread / np.maximum(total, _LEAST_WEIGHT)[:, None]
+            found = spread / np.maximum(total, _LEAST_MASS)[:, None]
             new = found if kind == "diag" else found.mean(1)
         elif kind == "tied":
             # The prior counts once, whatever the number of states.
             extra = self.covars_prior * (len(mass) - 1)
             new = (spread.sum(0) - extra) / (self._prior_weight() + mass.sum())
-            total = total.sum(keepdims=True)
         else:
-            new = spread / np.where(total > 0, total, 1)[:, None, None]
+            new = spread / np.maximum(total, _LEAST_MASS)[:, None, None]
+        new = covariances.floored(new, kind, self._least)
         if kind == "tied":
             self._covars_ = new
         else:
-            seen = (mass > 0).reshape(-1, *[1] * (new.ndim - 1))
+            seen = (mass >= _LEAST_MASS).reshape(-1, *[1] * (new.ndim - 1))
             self._covars_ = np.where(seen, new, self._covars_)
 
     def _prior_weight(self) -> float:
         """Observations that the prior of the covariances is worth."""
-        less = (self.n_features or 1) if self._pairs else 1
+        less = self._columns() if self._pairs else 1
         return max(self.covars_weight - less, 0)
 
     def _prior_scatter(self, away: Array) -> Array:
@@ -262,15 +255,13 @@ class GaussianHMM(BaseHMM):
         weight = np.asarray(self._prior_weight())
         if kind == "spherical":
             d = self.means_.shape[1]
-            return covariances.log_prior(
-                self._covars_, kind, self.means_.shape, extra.sum(1), d * weight
-            )
+            return covariances.log_prior(self._covars_, kind, extra.sum(1), d * weight)
         if kind == "tied":
             extra = extra.sum(0) - self.covars_prior * (self.n_components - 1)
-        return covariances.log_prior(self._covars_, kind, self.means_.shape, extra, weight)
+        return covariances.log_prior(self._covars_, kind, extra, weight)
 
     def _emission_parameters(self) -> int:
-        size, d = self.n_components, self.n_features or 1
+        size, d = self.n_components, self._columns()
         return (
             size * d
             + {

@@ -18,8 +18,8 @@ class GMMHMM(BaseHMM):
 
         p(x_t | z_t = s) = sum_m weights[s, m] N(x_t; means[s, m], covars[s, m])
 
-    Priors are those of hmmlearn, by default none. A component without observations keeps its
-    parameters.
+    Priors are those of hmmlearn, by default none. No variance in any direction falls below 1e-7 of
+    the data's. A component without observations keeps its parameters.
 
     Attributes:
         weights_: ``[S, M]``; at the start of a fit equal ones.
@@ -31,8 +31,7 @@ class GMMHMM(BaseHMM):
         n_components: S.
         n_mix: M.
         covariance_type: as above.
-        min_covar: added to the variances at the start, and the least a variance becomes without
-            a prior.
+        min_covar: added to the variances at the start.
         startprob_prior: parameters of the Dirichlet prior of ``startprob_``, ``[S]`` or a number.
         transmat_prior: those of the rows of ``transmat_``, ``[S, S]`` or a number.
         weights_prior: those of the rows of ``weights_``, ``[S, M]`` or a number.
@@ -54,7 +53,7 @@ class GMMHMM(BaseHMM):
     """
 
     _LETTERS: ClassVar[str] = "stmcw"
-    _ARRAYS: ClassVar[tuple[str, ...]] = ("weights_", "means_", "covars_")
+    _ARRAYS: ClassVar[tuple[str, ...]] = ("means_", "covars_", "weights_")
     _EM_WITHIN_STATES = True
 
     weights_: Array
@@ -106,6 +105,7 @@ class GMMHMM(BaseHMM):
                 f"GMMHMM: covariance_type: expected one of {covariances.TYPES}, "
                 f"got {covariance_type!r}"
             )
+        self._least = min_covar
         self.n_mix = int(n_mix)
         self.covariance_type = covariance_type
         self.min_covar = min_covar
@@ -136,6 +136,7 @@ class GMMHMM(BaseHMM):
         values = self._numbers(X, fitting=fitting)
         if not fitting or not len(values):
             return values, np.zeros(values.shape[1])
+        self._least = covariances.least(values, self.min_covar)
         shift = values.mean(0)
         return values - shift, shift
 
@@ -154,17 +155,16 @@ class GMMHMM(BaseHMM):
             self.means_ = means + data.shift
         if self._needs("c", "covars_"):
             whole = covariances.of_data(x, self.min_covar)
-            self.covars_ = {
+            covars = {
                 "spherical": np.full((size, mixed), np.diagonal(whole).mean()),
                 "diag": np.tile(np.diagonal(whole), (size, mixed, 1)),
                 "full": np.tile(whole, (size, mixed, 1, 1)),
                 "tied": np.tile(whole, (size, 1, 1)),
             }[self.covariance_type]
+            self.covars_ = covariances.floored(covars, self.covariance_type, self._least)
 
     def _check_emissions(self) -> None:
-        if self.n_features is None and getattr(self, "means_", None) is not None:
-            self.n_features = np.shape(self.means_)[-1]
-        shape = (self.n_components, self.n_mix, self.n_features or 1)
+        shape = (self.n_components, self.n_mix, self._columns())
         self.weights_ = self._probabilities("weights_", shape[:2])
         self.means_ = self._array("means_", shape)
         if getattr(self, "covars_", None) is None:
@@ -223,11 +223,8 @@ class GMMHMM(BaseHMM):
         else:
             new, total = spread.sum(1).reshape(size, mixed) + extra, d * mass + weight
         total = total.reshape(*total.shape, *[1] * (new.ndim - total.ndim))
-        # Of a single observation there is no spread.
-        floor = self.min_covar * np.finfo(np.float64).eps
         seen = total > 0
-        new = new / np.where(seen, total, 1)
-        new = new + floor * np.eye(d) if self._pairs else np.maximum(new, floor)
+        new = covariances.floored(new / np.where(seen, total, 1), kind, self._least)
         visited = (mass.sum(1) if kind == "tied" else mass) > 0
         visited = visited.reshape(*visited.shape, *[1] * (new.ndim - visited.ndim))
         self.covars_ = np.where(seen & visited, new, self.covars_)
@@ -260,12 +257,11 @@ class GMMHMM(BaseHMM):
 
     def _emission_log_prior(self) -> float:
         extra, weight = self._covars_priors()
-        shape = self.means_.shape
-        total = covariances.log_prior(self.covars_, self.covariance_type, shape, extra, weight)
+        total = covariances.log_prior(self.covars_, self.covariance_type, extra, weight)
         return total + log_dirichlet(self.weights_, self.weights_prior)
 
     def _emission_parameters(self) -> int:
-        size, mixed, d = self.n_components, self.n_mix, self.n_features or 1
+        size, mixed, d = self.n_components, self.n_mix, self._columns()
         covars = {
             "spherical": size * mixed,
             "diag": size * mixed * d,
