@@ -1,8 +1,8 @@
 //! The most likely path of states.
 //!
-//! d_t(j) = max_i (d_{t-1}(i) + ln A(i, j)) + ln b_t(j). The rows d are kept for a block of steps and
-//! at the beginning of each block, and the predecessors of the path alone are looked for on the
-//! way back: the inner loop has a sum and a maximum, and memory grows with the root of little.
+//! d_t(j) = max_i (d_{t-1}(i) + ln A(i, j)) + ln b_t(j). Rows d are kept for one block of steps and at
+//! the end of each, and no back-pointers at all: on the way back the predecessors of the path alone
+//! are looked for, so that the inner loop is a sum and a maximum.
 #![allow(unsafe_code)]
 
 use lamina_kernels::simd::{Isa, Vector};
