@@ -44,7 +44,6 @@ type Expected<'py> = (
 /// `emissions` are probabilities `[V, S]` of symbols, or without `symbols` log-likelihoods `[T, S]`.
 #[pyfunction]
 #[pyo3(signature = (start, trans, emissions, symbols, lengths, weights, want, /))]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn hmm_expect<'py>(
     py: Python<'py>,
     start: &Bound<'py, PyAny>,

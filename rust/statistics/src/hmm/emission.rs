@@ -47,7 +47,7 @@ fn in_rounds(
     work: impl Fn(Range<usize>) + Sync,
 ) -> Result<()> {
     let watch = Watch::new(stop);
-    let round = (BETWEEN_CHECKS / cost.max(1)).next_multiple_of(TASK);
+    let round = (BETWEEN_CHECKS / cost.max(1)).max(1).next_multiple_of(TASK);
     for start in (0..rows).step_by(round) {
         watch.check()?;
         let end = (start + round).min(rows);

@@ -197,7 +197,6 @@ pub(super) fn forward(
 }
 
 /// Posteriors of the sequence, from what [`forward`] found; see `backward_rows`.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn backward(
     chain: &Padded,
     b: &mut [f64],
