@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import _kernels
-from lamina.information.estimators import entropy_nats, log_of
+from lamina.information.estimators import Array, entropy_nats, log_of
 
 Ids = npt.NDArray[np.uint32]
 Symbols = str | bytes | npt.NDArray[Any] | Sequence[Hashable]
@@ -27,6 +27,7 @@ class SequenceEntropy:
     Attributes:
         unit: what a symbol is: ``char``, ``word``, ``byte`` or ``symbol``.
         order: k, symbols that are known.
+        method: by which the entropies are estimated.
         symbols: length of the sequence.
         blocks: how many of the blocks of k + 1 symbols in it are different.
         contexts: how many of the first k symbols of these are.
@@ -36,6 +37,7 @@ class SequenceEntropy:
 
     unit: str
     order: int
+    method: str
     symbols: int
     blocks: int
     contexts: int
@@ -66,7 +68,8 @@ def text_entropy(
     Reference:
         Shannon, Prediction and entropy of printed English, 1951.
     """
-    return _entropy("text_entropy", text_ids(text, unit), unit, order, base, method)
+    (made,) = _entropies("text_entropy", text_ids(text, unit), unit, order, base, [method])
+    return made
 
 
 def text_entropies(
@@ -75,11 +78,25 @@ def text_entropies(
     unit: str = "char",
     orders: Iterable[int] = range(4),
     base: float = 2.0,
-    method: str = "ml",
+    methods: Sequence[str] = ("ml",),
 ) -> list[SequenceEntropy]:
-    """:func:`text_entropy` for several orders: the text is cut once."""
+    """:func:`text_entropy` for several orders, and each by several methods.
+
+    The text is cut into symbols once, and its blocks are counted once an order.
+
+    Args:
+        text: the text.
+        unit: as of :func:`text_entropy`.
+        orders: how many symbols are known.
+        base: of the logarithm.
+        methods: as of :func:`lamina.information.entropy`.
+
+    Returns:
+        For each order, one for each method.
+    """
     ids = text_ids(text, unit)
-    return [_entropy("text_entropies", ids, unit, order, base, method) for order in orders]
+    made = (_entropies("text_entropies", ids, unit, order, base, methods) for order in orders)
+    return list(chain.from_iterable(made))
 
 
 def sequence_entropy(
@@ -93,32 +110,47 @@ def sequence_entropy(
         base: of the logarithm.
         method: as of :func:`text_entropy`.
     """
-    return _entropy("sequence_entropy", symbol_ids(symbols), "symbol", order, base, method)
+    ids = symbol_ids(symbols)
+    (made,) = _entropies("sequence_entropy", ids, "symbol", order, base, [method])
+    return made
 
 
-def _entropy(op: str, ids: Ids, unit: str, order: int, base: float, method: str) -> SequenceEntropy:
+def _entropies(
+    op: str, ids: Ids, unit: str, order: int, base: float, methods: Sequence[str]
+) -> list[SequenceEntropy]:
     if not 0 <= order <= _MAX_ORDER:
         raise ValueError(f"{op}: order: expected 0 to {_MAX_ORDER}, got {order}")
     if len(ids) <= order:
         raise ValueError(f"{op}: expected more symbols than the order, {order}, got {len(ids)}")
     log = log_of(op, base)
-    blocks, counts = _kernels.ngram_count(ids, order + 1)
-    times = counts.astype(np.float64)
+    counts, contexts = _counts(ids, order)
+    made = []
+    for method in methods:
+        block, context = (entropy_nats(op, part, method) for part in (counts, contexts))
+        conditional = max(0.0, block - context) if method == "ml" else block - context
+        made.append(
+            SequenceEntropy(
+                unit=unit,
+                order=order,
+                method=method,
+                symbols=len(ids),
+                blocks=len(counts),
+                contexts=len(contexts),
+                block=block / log,
+                conditional=conditional / log,
+            )
+        )
+    return made
+
+
+def _counts(ids: Ids, order: int) -> tuple[Array, Array]:
+    """How often each block of ``order`` + 1 symbols occurs, and each context of one."""
+    blocks, found = _kernels.ngram_count(ids, order + 1)
+    counts = found.astype(np.float64)
     # Contexts are counted where a symbol follows, so that the chain rule holds exactly.
     new = np.ones(len(blocks), bool)
     new[1:] = (blocks[1:, :order] != blocks[:-1, :order]).any(axis=1)
-    contexts = np.add.reduceat(times, np.flatnonzero(new))
-    block, context = (entropy_nats(op, part, method) for part in (times, contexts))
-    conditional = max(0.0, block - context) if method == "ml" else block - context
-    return SequenceEntropy(
-        unit=unit,
-        order=order,
-        symbols=len(ids),
-        blocks=len(times),
-        contexts=len(contexts),
-        block=block / log,
-        conditional=conditional / log,
-    )
+    return counts, np.add.reduceat(counts, np.flatnonzero(new))
 
 
 # Symbols as ids.
