@@ -68,14 +68,15 @@ def train(
     click.echo(
         f"training {chosen.title} on {source}, {len(prepared.training):,} characters", err=True
     )
-    data = prepared.ids if built.tokenizer is prepared.tokenizer else prepared.training
+    shared = built.tokenizer is prepared.tokenizer
+    ids = prepared.ids if shared else built.tokenizer.encode(prepared.training)
     interrupt = None
     try:
         if chosen.options is None:
-            built.fit(data)
+            compare.fit_counts(chosen, built, ids)
         else:
             built.fit(
-                data,
+                ids,
                 validation=prepared.held_out[:_VALIDATION],
                 seed=seed,
                 seconds=_SECONDS if seconds is None and steps is None else seconds,

@@ -1,10 +1,12 @@
 """Every generation of language model on one text, side by side."""
 
+from lamina.compare.entropy import TextEntropy, text_entropy
 from lamina.compare.families import (
     DEFAULT,
     Family,
     check_tokenizer,
     family,
+    fit_counts,
     fit_options,
     make_tokenizer,
     select,
@@ -27,15 +29,18 @@ __all__ = [
     "ModelResult",
     "Prepared",
     "Progress",
+    "TextEntropy",
     "check_length",
     "check_report_tools",
     "check_tokenizer",
     "compare",
     "family",
+    "fit_counts",
     "fit_options",
     "make_tokenizer",
     "prepare",
     "report_text",
     "select",
+    "text_entropy",
     "write_report",
 ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamina import lm, models, text
+from lamina.lm.ngram.smoothing import parse_smoothing
+from lamina.tensor import Array
 
 Tokenizers = Callable[[str], text.Tokenizer]
 
@@ -25,6 +27,7 @@ class Family:
         reach: how far back it looks, in tokens.
         build: makes the untrained model for the shared tokenizer and the training text.
         options: what ``fit`` of a network is given.
+        held_out: whether ``fit`` needs a part of the training text to itself.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Family:
     reach: str
     build: Callable[[text.Tokenizer, str], lm.LanguageModel]
     options: dict[str, float] | None = None
+    held_out: bool = False
 
 
 COUNTS = "1st: counts, from 1951"
@@ -49,45 +53,106 @@ _LEAST_BPE = 256
 DEFAULT = ("ngram1", "ngram3", "ngram5", "char-ngram", "rnn", "lstm", "gpt")
 
 
-def _ngram(order: int) -> Family:
+@dataclass(frozen=True)
+class _Smoothing:
+    """What the report says of a method of smoothing: its name, and what follows the counting."""
+
+    title: str
+    learning: str
+
+
+_SMOOTHING = {
+    "mle": _Smoothing("unsmoothed", ": relative frequencies, none for what was not seen"),
+    "laplace": _Smoothing("Laplace", ", one added to each count"),
+    "lidstone": _Smoothing("Lidstone", ", the same small number added to each count"),
+    "good_turing": _Smoothing(
+        "Good-Turing", ", then Good and Turing's discounts of all counts, back-off to what is left"
+    ),
+    "katz": _Smoothing(
+        "Katz", ", then Good and Turing's discounts of small counts, back-off to what is left"
+    ),
+    "witten_bell": _Smoothing(
+        "Witten-Bell", ", then a context leaves others as much as it has different successors"
+    ),
+    "absolute": _Smoothing(
+        "absolute discounting", ", then the same discount from every count, in closed form"
+    ),
+    "jelinek_mercer": _Smoothing(
+        "Jelinek-Mercer", ", then weights of the orders by EM on a tenth of the training text"
+    ),
+    "kneser_ney": _Smoothing(
+        "Kneser-Ney", ", then Kneser-Ney smoothing with one discount in closed form"
+    ),
+    "modified_kneser_ney": _Smoothing(
+        "modified Kneser-Ney", ", then modified Kneser-Ney smoothing in closed form"
+    ),
+    "stupid_backoff": _Smoothing(
+        "stupid back-off", "; what was not seen has the score of its end times a constant"
+    ),
+}
+
+
+def _smoothed(text_: str | None) -> tuple[dict[str, Any], str, str, str]:
+    """Options of a smoothing, and its parts of the name, the title and how it learns."""
+    if text_ is None:
+        return {}, "", "", f"one pass of counting{_SMOOTHING['modified_kneser_ney'].learning}"
+    options = parse_smoothing(text_)
+    method = _SMOOTHING[options["smoothing"]]
+    title = method.title
+    for option, value in options.items():
+        if option == "interpolate":
+            title += ", interpolated" if value else ", back-off"
+        elif option == "bucketed":
+            title += ", bucketed"
+        elif option != "smoothing":
+            title += f" {value:g}"
+    return (
+        options,
+        f":{text_.strip().replace('-', '_')}",
+        f", {title}",
+        f"one pass of counting{method.learning}",
+    )
+
+
+def _ngram(order: int, smoothing: str | None) -> Family:
     before = "no token: every one is drawn alike" if order == 1 else f"{order - 1} tokens"
     before = "1 token" if order == 2 else before
+    options, name, title, learning = _smoothed(smoothing)
     return Family(
-        name=f"ngram{order}",
-        title="unigram" if order == 1 else f"{order}-gram",
+        name=f"ngram{order}{name}",
+        title=("unigram" if order == 1 else f"{order}-gram") + title,
         generation=COUNTS,
         architecture=(
             "table of the frequency of each token"
             if order == 1
             else f"table of n-grams up to length {order} with back-off weights"
         ),
-        learning=(
-            "one pass of counting"
-            if order == 1
-            else "one pass of counting, then modified Kneser-Ney smoothing in closed form"
-        ),
+        learning="one pass of counting" if order == 1 and smoothing is None else learning,
         application=(
             "baseline; keyword statistics"
             if order == 1
             else "first pass of speech and handwriting recognition, spelling, filtering of corpora"
         ),
         reach=before,
-        build=lambda tokenizer, _text: lm.NGram(order, tokenizer=tokenizer),
+        build=lambda tokenizer, _text: lm.NGram(order, tokenizer=tokenizer, **options),
+        held_out=options.get("smoothing") == "jelinek_mercer",
     )
 
 
-def _char_ngram() -> Family:
+def _char_ngram(smoothing: str | None) -> Family:
+    options, name, title, learning = _smoothed(smoothing)
     return Family(
-        name="char-ngram",
-        title=f"character {CHARACTER_ORDER}-gram",
+        name=f"char-ngram{name}",
+        title=f"character {CHARACTER_ORDER}-gram{title}",
         generation=COUNTS,
         architecture=f"table of n-grams of characters up to length {CHARACTER_ORDER}",
-        learning="one pass of counting, then modified Kneser-Ney smoothing in closed form",
+        learning=learning,
         application="language identification, compression, input methods",
         reach=f"{CHARACTER_ORDER - 1} characters",
         build=lambda _tokenizer, text_: lm.NGram(
-            CHARACTER_ORDER, tokenizer=text.CharTokenizer.train(text_)
+            CHARACTER_ORDER, tokenizer=text.CharTokenizer.train(text_), **options
         ),
+        held_out=options.get("smoothing") == "jelinek_mercer",
     )
 
 
@@ -155,11 +220,11 @@ def family(name: str) -> Family:
         ValueError: there is none.
     """
     given, name = name, name.strip().lower()
-    match = re.fullmatch(r"ngram([1-9][0-9]?)", name)
+    match = re.fullmatch(r"(?:ngram([1-9][0-9]?)|char-ngram)(?::(.*))?", name)
+    if match and match[1] is None:
+        return _char_ngram(match[2])
     if match and int(match[1]) <= 20:
-        return _ngram(int(match[1]))
-    if name == "char-ngram":
-        return _char_ngram()
+        return _ngram(int(match[1]), match[2])
     if name in ("rnn", "lstm", "gru"):
         return _recurrent(name)
     if name == "gpt":
@@ -175,7 +240,7 @@ def family(name: str) -> Family:
     near = difflib.get_close_matches(name, known, 1)
     raise ValueError(
         f"unknown model {given!r}{f', did you mean {near[0]}?' if near else ':'} expected ngram1 "
-        "to ngram20, char-ngram, rnn, lstm, gru or gpt"
+        "to ngram20 or char-ngram, also with a smoothing as in ngram3:katz, rnn, lstm, gru or gpt"
     )
 
 
@@ -198,6 +263,21 @@ def fit_options(chosen: Family) -> dict[str, Any]:
     """What the ``fit`` of a network of the family is given."""
     options = chosen.options or {}
     return {name: value if name == "lr" else int(value) for name, value in options.items()}
+
+
+def fit_counts(chosen: Family, model: Any, ids: Array) -> None:
+    """Fit a model of a family that has no options: it reads the text and stops by itself.
+
+    Args:
+        chosen: its family; where that needs held-out text, it gets the last tenth of ``ids``.
+        model: what the family has built.
+        ids: of the training text.
+    """
+    if chosen.held_out:
+        cut = len(ids) - max(len(ids) // 10, 1)
+        model.fit(ids[:cut], held_out=ids[cut:])
+    else:
+        model.fit(ids)
 
 
 def check_tokenizer(name: str) -> None:

@@ -31,7 +31,7 @@ WIDE, NARROW = (860, 470), (358, 410)
 
 def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
     """Bits per byte against seconds, as the text of an ``svg`` element."""
-    models = [m for m in models if _finite(_end(m)) and m.curve and _finite(m.curve[-1])]
+    models = [m for m in models if _drawn(m) and m.curve and _finite(m.curve[-1])]
     if not models:
         return ""
     with _figure(size) as (figure, axes):
@@ -59,7 +59,7 @@ def learning_curves(models: Sequence[ModelResult], size: tuple[int, int], name: 
 
 def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name: str) -> str:
     """Bits per byte against training seconds on a logarithmic axis, as an ``svg`` element."""
-    models = [model for model in models if _finite(_end(model)) and _end(model)[0] > 0]
+    models = [model for model in models if _drawn(model) and _end(model)[0] > 0]
     if not models:
         return ""
     from matplotlib import ticker
@@ -93,12 +93,17 @@ def quality_over_time(models: Sequence[ModelResult], size: tuple[int, int], name
 
 def has_front(models: Sequence[ModelResult]) -> bool:
     """Whether a line of the models that no other beats is drawn in :func:`quality_over_time`."""
-    ends = [_end(model) for model in models]
-    return len(_front([end for end in ends if _finite(end) and end[0] > 0])) > 1
+    ends = [_end(model) for model in models if _drawn(model)]
+    return len(_front([end for end in ends if end[0] > 0])) > 1
 
 
 def _end(model: ModelResult) -> tuple[float, float]:
     return model.training_seconds, model.bits_per_byte
+
+
+def _drawn(model: ModelResult) -> bool:
+    """Whether its bits per byte may lie beside those of others."""
+    return model.normalized and _finite(_end(model))
 
 
 def _finite(point: Sequence[float]) -> bool:

@@ -85,7 +85,7 @@ class _Cell:
     label: str
     text: str
     best: bool = False
-    note: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Bars:
-    """Rows of one drawing; ``one`` is where a ratio of 1.0 lies."""
+    """Rows of one drawing; ``one`` is where its upright line lies."""
 
     rows: list[Any] = field(default_factory=list)
     legend: list[tuple[str, str]] = field(default_factory=list)
@@ -147,7 +147,10 @@ def _content(comparison: Comparison, date: datetime.date) -> dict[str, Any]:
         ],
         "rows": _rows(models),
         "other_tokenizer": not all(summary.common_tokenizer(models)),
+        "unnormalized": not all(model.normalized for model in models),
         "plots": _plots(models),
+        "entropy": _entropy(comparison),
+        "entropy_reading": summary.entropy_reading(comparison),
         "time": _time(models),
         "kernels": _kernels(comparison.kernels),
         "command": _command(comparison),
@@ -166,9 +169,10 @@ def _rows(models: Sequence[ModelResult]) -> list[_Row]:
         cells = []
         for column in summary.COLUMNS:
             text = column.text(column.value(model))
-            note = column is summary.PERPLEXITY and not common[i]
+            mark = "~" if column in summary.QUALITY and not model.normalized else ""
+            mark += "*" if column is summary.PERPLEXITY and not common[i] else ""
             text = _SYMBOLS.get(text, text)
-            cells.append(_Cell(column.title, text, best[column.key][i], note))
+            cells.append(_Cell(column.title, text, best[column.key][i], mark))
         rows.append(_Row(model, summary.series(model.generation), cells))
     return rows
 
@@ -203,6 +207,24 @@ def _plots(models: Sequence[ModelResult]) -> list[_Plot]:
         if wide:
             drawn.append(_Plot(name, title, wide, narrow, caption))
     return drawn
+
+
+def _entropy(comparison: Comparison) -> _Bars:
+    """Bars of bits per byte; the line is at what the best model needs."""
+    best = summary.best_bits(comparison.models)
+    most = max([row.bits_per_byte for row in comparison.entropy] + [best or 0.0]) or 1.0
+    rows = []
+    for row in comparison.entropy:
+        length = 100 * max(row.bits_per_byte, 0.0) / most
+        rows.append(
+            (
+                summary.entropy_head(row),
+                f"{row.blocks:,}",
+                list(map(summary.bits, (row.bits, row.corrected, row.bits_per_byte))),
+                _Piece(row.unit, "faster", 0.0, length),
+            )
+        )
+    return _Bars(rows, one=math.nan if best is None else 100 * best / most)
 
 
 def _time(models: Sequence[ModelResult]) -> _Bars:

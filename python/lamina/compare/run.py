@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -13,10 +14,12 @@ import numpy as np
 
 import lamina
 from lamina import bench, lm, text, train
+from lamina.compare.entropy import TextEntropy, text_entropy
 from lamina.compare.families import (
     DEFAULT,
     Family,
     check_tokenizer,
+    fit_counts,
     fit_options,
     make_tokenizer,
     select,
@@ -53,6 +56,8 @@ class ModelResult:
             beginning of the held-out part; of an n-gram model the end alone.
         kernels: share of the training time in each family of kernels; ``python`` is the rest.
         sample: a text it wrote.
+        normalized: whether it gives probabilities; scores that do not sum to one, as those of
+            stupid back-off, make its perplexity and bits per byte look better than they are.
     """
 
     family: str
@@ -74,6 +79,7 @@ class ModelResult:
     curve: list[tuple[float, float]]
     kernels: dict[str, float]
     sample: str
+    normalized: bool = True
 
 
 @dataclass(kw_only=True)
@@ -95,6 +101,7 @@ class Comparison:
         steps: budget of each network, ``None`` where it is in seconds.
         paths: files of the text as they were given; none for the one that comes with lamina.
         complete: whether it ended, rather than being interrupted.
+        entropy: of the characters and words of the whole text, by how many before are known.
     """
 
     source: str
@@ -111,6 +118,7 @@ class Comparison:
     steps: int | None = None
     paths: list[str] = field(default_factory=list)
     complete: bool = False
+    entropy: list[TextEntropy] = field(default_factory=list)
 
     @property
     def budget(self) -> str:
@@ -245,6 +253,8 @@ def compare(
     check_length(source, content)
     listener(Progress(None, "training the tokenizer"))
     prepared = prepare(source, content, tokenizer)
+    listener(Progress(None, "counting the text's entropy"))
+    entropy = text_entropy(content)
     listener(Progress(None, "measuring the machine"))
     result = Comparison(
         source=source,
@@ -257,6 +267,7 @@ def compare(
         held_out_characters=len(prepared.held_out),
         steps=steps,
         paths=list(paths),
+        entropy=entropy,
     )
     listener(Progress(None, "training the models", comparison=result))
     try:
@@ -413,7 +424,10 @@ class _Job:
             read = self._train(model, ids, watch, curve)
         trained = watch.seconds
         self.listener(Progress(chosen, "measuring", trained))
-        quality = lm.evaluate(model, prepared.held_out)
+        with warnings.catch_warnings():
+            # The tables say it where a model does not give probabilities.
+            warnings.filterwarnings("ignore", message="evaluate: the scores of this model")
+            quality = lm.evaluate(model, prepared.held_out)
         sample, speed = self._write(model)
         result = ModelResult(
             family=chosen.name,
@@ -435,6 +449,7 @@ class _Job:
             curve=curve.points or [(trained, measure())],
             kernels=watch.shares(),
             sample=sample,
+            normalized=model.is_normalized,
         )
         self.listener(Progress(chosen, "done", trained, quality.bits_per_byte, result))
         return result
@@ -442,7 +457,7 @@ class _Job:
     def _train(self, model: Any, ids: Array, watch: _Watch, curve: _Curve) -> int:
         """Train; how many tokens the model learnt from."""
         if self.family.options is None:
-            model.fit(ids)
+            fit_counts(self.family, model, ids)
             return len(ids)
         model.fit(
             ids,

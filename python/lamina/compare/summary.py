@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lamina.compare.entropy import TextEntropy
 from lamina.compare.run import Comparison, ModelResult
 
 Shares = list[tuple[str, float]]
@@ -166,6 +167,8 @@ PARAMETERS = Column("parameters", "Parameters", "para-\nmeters", short)
 SECONDS = Column("training_seconds", "Training, s", "train\ns", duration, min)
 PERPLEXITY = Column("perplexity", "Perplexity", "per-\nplexity", perplexity, min)
 BITS = Column("bits_per_byte", "Bits per byte", "bits/\nbyte", bits, min)
+QUALITY = (PERPLEXITY, BITS)
+"""What compares only between models that give probabilities."""
 COLUMNS = (
     PARAMETERS,
     SECONDS,
@@ -190,6 +193,8 @@ def marked(models: Sequence[ModelResult], column: Column) -> list[bool]:
     """Which models are the best in ``column``: none where all are alike or only one is."""
     values = [column.value(model) for model in models]
     fit = [math.isfinite(value) for value in values]
+    if column in QUALITY:
+        fit = [ok and model.normalized for ok, model in zip(fit, models, strict=True)]
     if column is PERPLEXITY:
         fit = [a and b for a, b in zip(fit, common_tokenizer(models), strict=True)]
     candidates = [value for value, ok in zip(values, fit, strict=True) if ok]
@@ -221,6 +226,38 @@ def series(generation: str) -> int:
     """Colour of a generation, 0 to 5, the same in every report: ``1st`` has the first."""
     number = re.match(r"[1-9]", generation)
     return (int(number[0]) - 1) % 6 if number else 5
+
+
+# The text's own entropy.
+
+
+def entropy_unit(row: TextEntropy) -> str:
+    """What it is the entropy of: ``character``, ``word``."""
+    return {"char": "character"}.get(row.unit, row.unit)
+
+
+def entropy_head(row: TextEntropy) -> str:
+    """What it is the entropy of, in words: ``character after 2``."""
+    return f"{entropy_unit(row)} after {row.known}" if row.known else f"{entropy_unit(row)} alone"
+
+
+def best_bits(models: Sequence[ModelResult]) -> float | None:
+    """The fewest bits per byte of those that compare, if there are any."""
+    comparable = (m.bits_per_byte for m in models if m.normalized)
+    return min(filter(math.isfinite, comparable), default=None)
+
+
+def entropy_reading(comparison: Comparison) -> list[str]:
+    """How to read the text's own entropy beside the models."""
+    best = best_bits(comparison.models)
+    seen = "" if best is None else f": the best needs {bits(best)} for text it has not seen"
+    return [
+        "Bits that the next character or word still holds where so many before it are known, by "
+        "the text's own counts, and corrected for rare blocks (Grassberger 2003). Corrected bits "
+        f"per byte stand beside those of the models{seen}.",
+        "Counts have seen every answer, and fall too low as more is known: trust them while both "
+        "columns agree.",
+    ]
 
 
 # Where the time went.
@@ -259,6 +296,9 @@ def findings(comparison: Comparison) -> list[str]:
     models = [m for m in comparison.models if math.isfinite(m.bits_per_byte)]
     if not models:
         return ["No model gave the held-out text a finite number of bits."]
+    models = [m for m in models if m.normalized]
+    if not models:
+        return ["No model gives probabilities that sum to one, so none is ranked."]
     best = min(models, key=lambda m: m.bits_per_byte)
     took = f"{duration(best.training_seconds)} s of training"
     if len(models) == 1:

@@ -147,6 +147,10 @@ def print_comparison(terminal: Terminal, comparison: Comparison) -> None:
     _section(terminal, "Summary", _numbers(models, width))
     for note in _notes(comparison):
         _paragraph(terminal, note, dim=True)
+    if comparison.entropy:
+        _section(terminal, "The text's own entropy", _entropy(comparison, width))
+        for note in summary.entropy_reading(comparison):
+            _paragraph(terminal, note, dim=True)
     _section(terminal, "What each is", _words(models, width))
     _section(terminal, "Where the time goes", _times(models, width))
     if comparison.kernels:
@@ -213,8 +217,10 @@ def _column(models: Sequence[ModelResult], column: summary.Column) -> _Made:
     texts = [column.text(column.value(model)) for model in models]
     # The star stands to the right of numbers that are aligned on the right.
     cells = [
-        styled(f"{text}*", fg="green", bold=True) if mark else f"{text} "
-        for text, mark in zip(texts, best, strict=True)
+        styled(f"{text}*", fg="green", bold=True)
+        if mark
+        else f"{text}{'~' if column in summary.QUALITY and not model.normalized else ' '}"
+        for model, text, mark in zip(models, texts, best, strict=True)
     ]
     heading = "\n".join(f"{line} " for line in column.heading.split("\n"))
     return Column(heading, right=True), cells
@@ -225,10 +231,30 @@ def _notes(comparison: Comparison) -> list[str]:
     notes = []
     if any(any(summary.marked(models, column)) for column in summary.COLUMNS):
         notes.append("* best of its column.")
+    if not all(model.normalized for model in models):
+        notes.append("~ of scores that do not sum to one: it looks better than it is.")
     if not all(summary.common_tokenizer(models)):
         notes.append("Perplexities compare only between equal tokenizers, bits per byte always.")
     notes.append(summary.tokenizing(comparison))
     return [*notes, "; ".join(summary.generations(models)) + "."]
+
+
+def _entropy(comparison: Comparison, width: int) -> list[str]:
+    heads = [
+        Column("of the next"),
+        *(Column(name, right=True) for name in ("known\nbefore", "different\nblocks")),
+        *(Column(name, right=True) for name in ("bits", "bits,\ncorrected", "bits/\nbyte")),
+    ]
+    rows = [
+        [
+            summary.entropy_unit(row),
+            str(row.known),
+            f"{row.blocks:,}",
+            *map(summary.bits, (row.bits, row.corrected, row.bits_per_byte)),
+        ]
+        for row in comparison.entropy
+    ]
+    return table(heads, rows, width)
 
 
 def _words(models: Sequence[ModelResult], width: int) -> list[str]:

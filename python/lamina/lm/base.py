@@ -93,6 +93,11 @@ class LanguageModel(ABC):
         """Read a model that :meth:`save` wrote."""
 
     @property
+    def is_normalized(self) -> bool:
+        """Whether the probabilities of all tokens after any context sum to one."""
+        return True
+
+    @property
     def unk_token_id(self) -> int | None:
         """The token that stands for everything the vocabulary lacks, if there is one."""
         return find_token(self.tokenizer, "<unk>", "[UNK]")
