@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from lamina.compare import Comparison, ModelResult, family
+from lamina.compare import Comparison, ModelResult, TextEntropy, family
 
 # fmt: off
 NUMBERS = {
@@ -52,6 +52,14 @@ RATIOS = {
     ("softmax-cross-entropy, with gradient", "2048 x 50257"): (0.098, 0.861, 8.8),
     ("counting 3-grams", "1 M tokens, 20 k words"): (0.0241, 0.563, 23.4),
 }
+
+
+ENTROPY = [
+    # unit, known, symbols, blocks, bits, corrected, bits a byte
+    ("char", 0, 1_115_394, 65, 4.779, 4.779, 4.779),
+    ("char", 3, 1_115_394, 50_712, 2.161, 2.197, 2.197),
+    ("word", 1, 202_651, 131_952, 5.309, 6.197, 1.126),
+]
 
 
 def make_result(name, **changes):
@@ -112,6 +120,10 @@ def make_comparison(*models, **changes):
         tokenizing_seconds=0.61,
         held_out_characters=111_540,
         complete=True,
+        entropy=[
+            TextEntropy(unit=u, known=k, symbols=s, blocks=b, bits=h, corrected=c, bits_per_byte=p)
+            for u, k, s, b, h, c, p in ENTROPY
+        ],
     )
     return dataclasses.replace(made, **changes)
 

@@ -123,6 +123,29 @@ def test_findings_of_a_best_that_takes_long(write, comparison, result):
     assert "It is also the fastest to train." in text
 
 
+def test_the_text_stands_beside_the_models(page, write, comparison):
+    text = " ".join(Page(page).text.split())
+    for part in (
+        "The text\u2019s own entropy",
+        "character alone",
+        "character after 3",
+        "2.16 2.20",
+    ):
+        assert part in text
+    assert "the best needs 2.20 for text it has not seen. That is where the upright line" in text
+    assert "own entropy" not in Page(write(comparison(entropy=[]))).text
+
+
+def test_scores_that_are_no_probabilities_are_marked_and_not_drawn(write, comparison, result):
+    stupid = result("ngram3", title="3-gram, stupid back-off", bits_per_byte=1.5, normalized=False)
+    page = write(comparison(stupid, result("ngram5"), result("gpt")))
+    assert "A number with ~ is of scores that do not sum to one" in Page(page).text
+    assert '1.50<span class="mark">~</span>' in page
+    assert "The GPT predicts best" in page
+    assert not any("stupid" in drawing for drawing in drawings(page))
+    assert "~" not in Page(write(comparison())).text
+
+
 def test_a_generation_keeps_its_colour(write, comparison, result):
     page = write(comparison(result("gpt")))
     assert 'class="g2"' in page
@@ -154,7 +177,7 @@ def test_drawings_are_sound_and_take_the_colours_of_the_page(page):
 
 
 def test_tables_have_captions_and_headings(page):
-    assert page.count("<table") == page.count("<caption") == 3
+    assert page.count("<table") == page.count("<caption") == 4
     assert page.count('scope="row"') == 7 + 7 + 6
     assert re.search(r"<b>2\.20</b><span class=\"hidden\"> \(best\)", page)
 

@@ -37,7 +37,14 @@ def test_training_counts_targets_and_the_curve_keeps_one_measure():
     assert counts.curve == [(counts.training_seconds, pytest.approx(counts.bits_per_byte))]
     assert made.complete
     stages = [progress.stage for progress in told if progress.family is None]
-    assert stages == ["training the tokenizer", "measuring the machine", "training the models"]
+    assert stages == [
+        "training the tokenizer",
+        "counting the text's entropy",
+        "measuring the machine",
+        "training the models",
+    ]
+    assert [row.known for row in made.entropy if row.unit == "char"] == list(range(7))
+    assert [row.known for row in made.entropy if row.unit == "word"] == [0, 1, 2]
 
 
 def made_size(made):

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 import re
@@ -122,6 +123,33 @@ def test_without_kernels(comparison):
     assert "Kernels" not in printed(comparison(kernels=[]))
 
 
+def test_the_text_stands_beside_the_models(comparison, result):
+    rows = lines(comparison())
+    at = rows.index("The text's own entropy")
+    assert rows[at + 3].split() == ["character", "0", "65", "4.78", "4.78", "4.78"]
+    assert rows[at + 5].split() == ["word", "1", "131,952", "5.31", "6.20", "1.13"]
+    text = " ".join(rows[at + 6 :])
+    assert "beside those of the models: the best needs 2.20 for text it has not seen." in text
+    assert "own entropy" not in printed(comparison(entropy=[]))
+    unfit = comparison(result("gpt", bits_per_byte=math.inf))
+    assert "beside those of the models. Counts" in " ".join(lines(unfit))
+
+
+def test_scores_that_are_no_probabilities_are_marked_and_not_ranked(comparison, result):
+    stupid = result("ngram3", family="ngram3:stupid_backoff", normalized=False)
+    stupid = dataclasses.replace(stupid, bits_per_byte=1.5, perplexity=20.0)
+    rows = lines(comparison(stupid, result("ngram5"), result("gpt")))
+    assert "The GPT predicts best: 2.20" in " ".join(rows)
+    at = rows.index("Summary")
+    both = " ".join(rows[at + 3 : at + 30])
+    assert "20.0~" in both
+    assert "1.50~" in both
+    assert "2.20*" in both
+    assert "~ of scores that do not sum to one: it looks better than it is." in both
+    text = " ".join(lines(comparison(stupid)))
+    assert "No model gives probabilities that sum to one, so none is ranked." in text
+
+
 def test_one_model(comparison, result):
     text = printed(comparison(result("char-ngram")))
     assert "The character 7-gram needs 2.30 bits per byte" in text
@@ -153,6 +181,13 @@ def test_large_numbers_are_not_cut(comparison, result):
     for part in ("123 G", "98,765", "123 GB", "1.23 G", "88.88", "<0.1%"):
         assert part in row
     assert max(map(len, rows)) <= 80
+
+
+def test_numbers_beyond_all_units_stay_short(comparison, result):
+    rows = lines(comparison(result("ngram3", perplexity=4.468e39), result("gpt")))
+    row = rows[rows.index("Summary") + 3]
+    assert " 4.5e39 " in row
+    assert row.endswith("0.0%")
 
 
 def steps(result):

@@ -81,8 +81,13 @@ def test_corrected_by_name():
 
 def test_several_orders():
     novel = text.shakespeare()[:20_000]
-    made = text_entropies(novel, orders=range(5))
+    made = text_entropies(novel, max_order=4)
     assert made == [text_entropy(novel, order=order) for order in range(5)]
+    both = text_entropies(novel, max_order=4, methods=["ml", "jackknife"])
+    assert both[::2] == made
+    assert both[3] == text_entropy(novel, order=1, method="jackknife")
+    # A text of three words says nothing of what comes after three.
+    assert len(text_entropies("a b c", unit="word", max_order=5)) == 3
     falling = [entropy.conditional for entropy in made]
     assert falling == sorted(falling, reverse=True)
 
@@ -106,6 +111,8 @@ def test_one_symbol():
         (lambda: text_entropy("abc", unit="line"), "unit: expected char, word, byte, got 'line'"),
         (lambda: text_entropy("abc", base=0), "base: expected a positive number other than 1"),
         (lambda: text_entropy("abc", method="x"), "text_entropy: method: expected ml"),
+        (lambda: text_entropies("", max_order=2), "expected more symbols than the order, 0, got 0"),
+        (lambda: text_entropies("a", max_order=20), "max_order: expected 0 to 19, got 20"),
         (lambda: sequence_entropy([]), "expected more symbols than the order, 0, got 0"),
         (lambda: sequence_entropy(np.ones((2, 2))), r"expected shape \[L\], got \(2, 2\)"),
     ],

@@ -1,5 +1,5 @@
-"""The command line: ``lamina compare``, ``train``, ``generate``, ``evaluate``, ``ngram``
-and ``bench``.
+"""The command line: ``lamina compare``, ``train``, ``generate``, ``evaluate``, ``ngram``,
+``information`` and ``bench``.
 
 Whatever is wrong with the input ends with one plain line and exit code 2.
 """
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -21,6 +21,7 @@ from lamina.cli.bench import bench
 from lamina.cli.compare import compare
 from lamina.cli.evaluate import evaluate
 from lamina.cli.generate import generate
+from lamina.cli.information import information
 from lamina.cli.ngram import ngram
 from lamina.cli.train import train
 
@@ -28,7 +29,17 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands, some of which have a second name that the help leaves out."""
+
+    _also: ClassVar[dict[str, str]] = {"entropy": "information"}
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of that name."""
+        return super().get_command(context, self._also.get(name, name))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lamina.__version__, prog_name="lamina")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the kernels.")
 def cli(threads: int | None) -> None:
@@ -37,7 +48,7 @@ def cli(threads: int | None) -> None:
         lamina.set_num_threads(threads)
 
 
-for command in (compare, train, generate, evaluate, ngram, bench):
+for command in (compare, train, generate, evaluate, ngram, information, bench):
     cli.add_command(command)
 
 

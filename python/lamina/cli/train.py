@@ -16,7 +16,12 @@ _VALIDATION = 20_000
     epilog="Example: lamina train novel.txt --model lstm --seconds 120 -o novel-lstm",
 )
 @click.argument("text", type=click.Path(path_type=Path, allow_dash=True), nargs=-1)
-@click.option("--model", default="gpt", show_default=True, help="Family, as in lamina compare.")
+@click.option(
+    "--model",
+    default="gpt",
+    show_default=True,
+    help="Family, as lstm or ngram3:katz: see lamina compare.",
+)
 @click.option(
     "--output",
     "-o",

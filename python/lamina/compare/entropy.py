@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lamina import information
 
-_ORDERS = {"char": range(7), "word": range(3)}
+# How many are known at most, by units.
+_ORDERS = {"char": 6, "word": 2}
 # The plug-in estimate, and the least wrong of the corrected ones where most blocks are rare.
 _METHODS = ("ml", "grassberger")
 
@@ -36,14 +37,12 @@ class TextEntropy:
 
 def text_entropy(content: str) -> list[TextEntropy]:
     """Entropies of the characters and the words of a text, as far as it is long enough."""
-    return [row for unit in _ORDERS for row in _rows(content, unit)]
+    return [row for unit, known in _ORDERS.items() for row in _rows(content, unit, known)]
 
 
-def _rows(content: str, unit: str) -> Iterator[TextEntropy]:
+def _rows(content: str, unit: str, known: int) -> Iterator[TextEntropy]:
     size = len(content.encode("utf-8", "surrogatepass"))
-    symbols = len(content) if unit == "char" else len(content.split(maxsplit=max(_ORDERS[unit])))
-    orders = [order for order in _ORDERS[unit] if order < symbols]
-    made = information.text_entropies(content, unit=unit, orders=orders, methods=_METHODS)
+    made = information.text_entropies(content, unit=unit, max_order=known, methods=_METHODS)
     for plain, corrected in zip(made[::2], made[1::2], strict=True):
         yield TextEntropy(
             unit=unit,

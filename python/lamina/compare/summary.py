@@ -34,9 +34,11 @@ def decimals(value: float, places: int) -> str:
 
 
 def short(value: float) -> str:
-    """Three figures and a unit: ``950``, ``12.3 k``, ``1.23 M``."""
+    """Three figures and a unit: ``950``, ``12.3 k``, ``1.23 M``; ``4.5e39`` beyond the units."""
     if not math.isfinite(value):
         return decimals(value, 0)
+    if abs(value) >= 999.5e12:
+        return f"{value:.1e}".replace("e+", "e")
     unit = ""
     for bigger in (" k", " M", " G", " T"):
         if abs(value) < 999.5:

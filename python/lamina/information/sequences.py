@@ -76,18 +76,19 @@ def text_entropies(
     text: str,
     *,
     unit: str = "char",
-    orders: Iterable[int] = range(4),
+    max_order: int = 3,
     base: float = 2.0,
     methods: Sequence[str] = ("ml",),
 ) -> list[SequenceEntropy]:
-    """:func:`text_entropy` for several orders, and each by several methods.
+    """:func:`text_entropy` for all orders from 0 on, and each by several methods.
 
-    The text is cut into symbols once, and its blocks are counted once an order.
+    The text is cut into symbols once, and its blocks are counted once an order. Orders for which
+    it is too short are left out.
 
     Args:
         text: the text.
         unit: as of :func:`text_entropy`.
-        orders: how many symbols are known.
+        max_order: symbols that are known at most, 0 to 19.
         base: of the logarithm.
         methods: as of :func:`lamina.information.entropy`.
 
@@ -95,6 +96,8 @@ def text_entropies(
         For each order, one for each method.
     """
     ids = text_ids(text, unit)
+    _check("text_entropies", "max_order", max_order)
+    orders = range(max(1, min(max_order + 1, len(ids))))
     made = (_entropies("text_entropies", ids, unit, order, base, methods) for order in orders)
     return list(chain.from_iterable(made))
 
@@ -118,8 +121,7 @@ def sequence_entropy(
 def _entropies(
     op: str, ids: Ids, unit: str, order: int, base: float, methods: Sequence[str]
 ) -> list[SequenceEntropy]:
-    if not 0 <= order <= _MAX_ORDER:
-        raise ValueError(f"{op}: order: expected 0 to {_MAX_ORDER}, got {order}")
+    _check(op, "order", order)
     if len(ids) <= order:
         raise ValueError(f"{op}: expected more symbols than the order, {order}, got {len(ids)}")
     log = log_of(op, base)
@@ -141,6 +143,11 @@ def _entropies(
             )
         )
     return made
+
+
+def _check(op: str, name: str, order: int) -> None:
+    if not 0 <= order <= _MAX_ORDER:
+        raise ValueError(f"{op}: {name}: expected 0 to {_MAX_ORDER}, got {order}")
 
 
 def _counts(ids: Ids, order: int) -> tuple[Array, Array]:
