@@ -1,7 +1,7 @@
 """Stub of the extension module; checked against it by stubtest."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -13,6 +13,8 @@ __all__ = [
     "NGramModel",
     "PoolOptions",
     "Tokenizer",
+    "Word2VecCounter",
+    "Word2VecTrainer",
     "activation_backward",
     "activation_forward",
     "adaptive_avg_pool2d_backward",
@@ -100,6 +102,10 @@ __all__ = [
     "set_num_threads",
     "softmax_backward",
     "softmax_forward",
+    "word2vec_hash",
+    "word2vec_load",
+    "word2vec_save",
+    "word2vec_subwords",
 ]
 
 _Array = npt.NDArray[Any]
@@ -649,3 +655,68 @@ def hmm_counts(x: _Array, log_rates: _Array, offsets: _Array, base: _Array, /) -
 def hmm_mixture(logs: _Array, mixed: int, /) -> _Array: ...
 def hmm_responsibilities(logs: _Array, mixed: _Array, posteriors: _Array, /) -> _Array: ...
 def hmm_moments(weights: _Array, x: _Array, products: int, /) -> _Array: ...
+
+@final
+class Word2VecCounter:
+    def __new__(cls, max_size: int | None = None, /) -> Word2VecCounter: ...
+    def add(self, sentences: Iterable[Iterable[str]], /) -> None: ...
+    def read(self, path: str | os.PathLike[str], /) -> None: ...
+    @property
+    def words(self) -> int: ...
+    @property
+    def sentences(self) -> int: ...
+    def finish(self, min_count: int, max_final: int | None, /) -> tuple[list[str], _Array]: ...
+
+@final
+class Word2VecTrainer:
+    def __new__(
+        cls,
+        words: Sequence[str],
+        counts: _Array,
+        /,
+        *,
+        skip_gram: bool,
+        hierarchical: bool,
+        negative: int,
+        ns_exponent: float,
+        sample: float,
+        window: int,
+        shrink_windows: bool,
+        mean: bool,
+        shared_negatives: bool,
+        subwords: tuple[int, int, int] | None,
+        batch_words: int,
+    ) -> Word2VecTrainer: ...
+    def encode(self, sentences: Iterable[Iterable[str]], /) -> tuple[_Array, _Array]: ...
+    def train(
+        self,
+        sentences: str | os.PathLike[str] | tuple[_Array, _Array],
+        input: _Array,
+        hidden: _Array,
+        nodes: _Array,
+        /,
+        *,
+        words: int,
+        alpha: tuple[float, float],
+        seed: int,
+        number: int,
+        workers: int,
+        compute_loss: bool,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, int, int]: ...
+    def vectors(self, input: _Array, width: int, /) -> _Array: ...
+
+def word2vec_hash(bytes: bytes, /) -> int: ...
+def word2vec_load(
+    path: str | os.PathLike[str], binary: bool, no_header: bool, limit: int | None, /
+) -> tuple[list[str], _Array]: ...
+def word2vec_save(
+    path: str | os.PathLike[str],
+    words: Sequence[str],
+    vectors: _Array,
+    binary: bool,
+    no_header: bool,
+    compressed: bool,
+    /,
+) -> None: ...
+def word2vec_subwords(word: str, min_n: int, max_n: int, buckets: int, /) -> _Array: ...

@@ -1,5 +1,7 @@
 """The table of embeddings."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from lamina import ops
@@ -46,6 +48,31 @@ class Embedding(Module):
         if padding_idx is not None:
             self.padding_idx = resolve_padding(padding_idx, num_embeddings)
             self.weight.data[self.padding_idx] = 0
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor | np.ndarray[Any, Any],
+        freeze: bool = True,
+        padding_idx: int | None = None,
+    ) -> Self:
+        """A table of given vectors.
+
+        Args:
+            embeddings: ``[V, D]``, copied.
+            freeze: whether training leaves it as it is.
+            padding_idx: row without gradient.
+        """
+        rows = np.array(embeddings.data if isinstance(embeddings, Tensor) else embeddings)
+        if rows.ndim != 2:
+            raise ValueError(f"from_pretrained: embeddings: expected 2 dimensions, got {rows.ndim}")
+        # A generator of its own, as nothing drawn here is kept.
+        new = cls(1, rows.shape[1], rng=np.random.default_rng(0))
+        new.num_embeddings = len(rows)
+        new.weight = Parameter(rows, requires_grad=not freeze)
+        if padding_idx is not None:
+            new.padding_idx = resolve_padding(padding_idx, len(rows))
+        return new
 
     def forward(self, input: Operand) -> Tensor:
         """Map ids ``[...]`` to rows ``[..., D]``."""

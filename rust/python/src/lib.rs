@@ -26,6 +26,7 @@ mod reduction;
 mod softmax;
 mod system;
 mod text;
+mod word2vec;
 
 use pyo3::prelude::*;
 
@@ -104,6 +105,11 @@ mod _kernels {
     use crate::system::{empty, empty_regions, isa, machine_limits, num_threads, set_num_threads};
     #[pymodule_export]
     use crate::text::Tokenizer;
+    #[pymodule_export]
+    use crate::word2vec::{
+        Word2VecCounter, Word2VecTrainer, word2vec_hash, word2vec_load, word2vec_save,
+        word2vec_subwords,
+    };
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {

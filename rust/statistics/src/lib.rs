@@ -8,5 +8,6 @@ pub mod buffer;
 mod files;
 pub mod hmm;
 pub mod ngram;
+pub mod word2vec;
 
 pub(crate) use lamina_kernels::{Error, Result, threads};

@@ -113,3 +113,25 @@ fn trie() {
         });
     }
 }
+
+#[test]
+fn word_vectors() {
+    use lamina_statistics::word2vec::Vectors;
+    use lamina_statistics::word2vec::format::Layout;
+    let text = "3 2\nthe 0.5 -1.25\nK\u{f6}nig 1e-3 2\nx 0 7\n".as_bytes().to_vec();
+    let mut binary = b"3 2\n".to_vec();
+    for word in ["the", "K\u{f6}nig", "x"] {
+        binary.extend(word.bytes().chain(*b" \x00\x00\x80\x3f\x00\x00\x20\xc0\n"));
+    }
+    let layouts = [(true, false, &binary), (false, false, &text), (false, true, &text)];
+    for (binary, no_header, whole) in layouts {
+        // The first line, as one of a word and its vector, then has another width.
+        let whole = if no_header { &whole[4..] } else { whole };
+        survives(&format!("vectors-{binary}-{no_header}"), whole, |path| {
+            let layout = Layout { binary, no_header };
+            Vectors::load(path, layout, usize::MAX, &|| false)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        });
+    }
+}
