@@ -7,6 +7,8 @@ mod arithmetic;
 mod attention;
 mod conv;
 mod convert;
+mod crf;
+mod crf_data;
 mod cross_entropy;
 mod ctc;
 mod dropout;
@@ -49,6 +51,10 @@ mod _kernels {
         ConvOptions, conv_transpose2d_backward, conv_transpose2d_forward, conv2d_backward,
         conv2d_forward, set_exact,
     };
+    #[pymodule_export]
+    use crate::crf::{CRFModel, crf_decode, crf_forward};
+    #[pymodule_export]
+    use crate::crf_data::CRFData;
     #[pymodule_export]
     use crate::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
     #[pymodule_export]

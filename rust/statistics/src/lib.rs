@@ -5,6 +5,7 @@
 //! and are a crate of their own so that a change to one compiles in seconds.
 
 pub mod buffer;
+pub mod crf;
 mod files;
 pub mod hmm;
 pub mod ngram;
