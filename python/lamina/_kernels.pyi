@@ -8,6 +8,8 @@ from typing import Any, final
 import numpy.typing as npt
 
 __all__ = [
+    "CRFData",
+    "CRFModel",
     "ConvOptions",
     "NGramCorpus",
     "NGramModel",
@@ -34,6 +36,8 @@ __all__ = [
     "conv2d_forward",
     "conv_transpose2d_backward",
     "conv_transpose2d_forward",
+    "crf_decode",
+    "crf_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "ctc_forward",
@@ -487,6 +491,68 @@ def self_attention_backward(
     lse: _Array,
     /,
 ) -> _Array: ...
+
+@final
+class CRFData:
+    def __new__(cls, x: Any, y: Any, labels: Sequence[str], /) -> CRFData: ...
+    def read(self, x: Any, y: Any | None, /) -> CRFData: ...
+    def sizes(self) -> tuple[int, int, int]: ...
+    def __len__(self) -> int: ...
+    def lengths(self) -> list[int]: ...
+
+@final
+class CRFModel:
+    def __new__(cls, labels: Sequence[str], /) -> CRFModel: ...
+    @staticmethod
+    def train(
+        data: CRFData,
+        holdout: CRFData | None,
+        settings: dict[str, Any],
+        report: Callable[[dict[str, float]], bool | None],
+        /,
+    ) -> CRFModel: ...
+    def collect(self, x: Any, y: Any, /) -> CRFData: ...
+    def read(self, x: Any, y: Any | None = None, /) -> CRFData: ...
+    def adapt(
+        self, data: CRFData, squares: _Array, rate: float, batch_size: int, /
+    ) -> tuple[CRFModel, _Array, float]: ...
+    def tag(self, data: CRFData, /) -> list[list[str]]: ...
+    def best_few(self, data: CRFData, count: int, /) -> list[list[tuple[list[str], float]]]: ...
+    def marginals(self, data: CRFData, /) -> tuple[_Array, _Array]: ...
+    def scores(self, data: CRFData, /) -> _Array: ...
+    def accuracy(self, data: CRFData, /) -> tuple[float, float]: ...
+    def labels(self) -> list[str]: ...
+    def attributes(self) -> list[str]: ...
+    def parts(
+        self,
+    ) -> tuple[_Array, _Array, _Array, _Array, _Array, _Array, _Array, _Array, _Array]: ...
+    @staticmethod
+    def from_parts(
+        label_text: _Array,
+        label_ends: _Array,
+        attribute_text: _Array,
+        attribute_ends: _Array,
+        ends: _Array,
+        labels: _Array,
+        weights: _Array,
+        transitions: _Array,
+        present: _Array,
+        /,
+    ) -> CRFModel: ...
+
+def crf_forward(
+    emissions: _Array,
+    tags: _Array,
+    lengths: _Array,
+    start: _Array,
+    end: _Array,
+    transitions: _Array,
+    gradient: bool,
+    /,
+) -> tuple[_Array, tuple[_Array, _Array] | None]: ...
+def crf_decode(
+    emissions: _Array, lengths: _Array, start: _Array, end: _Array, transitions: _Array, /
+) -> tuple[_Array, _Array]: ...
 def ngram_count(ids: _Array, order: int, /) -> tuple[_Array, _Array]: ...
 def ngram_estimate(
     corpus: NGramCorpus,

@@ -136,6 +136,18 @@ CASES = {
         leaf(2),
     ),
     "cosine_similarity": lambda: (ops.cosine_similarity, leaf(3, 4), leaf(3, 4)),
+    "crf_log_likelihood": lambda: (
+        lambda x, *parameters: ops.crf_log_likelihood(
+            x,
+            np.array([[2, 0, 1, 1], [1, 2, 7, 7]]),
+            *parameters,
+            np.array([[True, True, True, True], [True, True, False, False]]),
+        ),
+        leaf(2, 4, 3),
+        leaf(3),
+        leaf(3),
+        leaf(3, 3),
+    ),
     "cross_entropy": lambda: (
         lambda x: ops.cross_entropy(x, TARGETS, label_smoothing=0.1),
         leaf(3, 4),

@@ -28,6 +28,7 @@ from lamina.nn.activation import (
 from lamina.nn.attention import MultiheadAttention
 from lamina.nn.container import ModuleDict, ModuleList, Sequential
 from lamina.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from lamina.nn.crf import CRF
 from lamina.nn.distance import CosineSimilarity
 from lamina.nn.dropout import Dropout, Dropout2d
 from lamina.nn.embedding import Embedding
@@ -77,6 +78,7 @@ from lamina.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "CELU",
+    "CRF",
     "ELU",
     "GELU",
     "GLU",

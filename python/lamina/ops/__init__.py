@@ -25,6 +25,7 @@ from lamina.ops.activation import (
 )
 from lamina.ops.attention import attention_weights, scaled_dot_product_attention, self_attention
 from lamina.ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from lamina.ops.crf import crf_log_likelihood
 from lamina.ops.distance import cosine_similarity, normalize
 from lamina.ops.dropout import dropout, dropout2d
 from lamina.ops.elementwise import abs, clamp, cos, sin, sqrt
@@ -105,6 +106,7 @@ __all__ = [
     "conv_transpose2d",
     "cos",
     "cosine_similarity",
+    "crf_log_likelihood",
     "cross_entropy",
     "ctc_loss",
     "cumsum",

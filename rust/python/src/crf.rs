@@ -298,12 +298,6 @@ impl CRFModel {
         self.model.attributes.iter().collect()
     }
 
-    /// The number of an attribute.
-    #[pyo3(signature = (name, /))]
-    fn attribute(&self, name: &str) -> Option<u32> {
-        self.model.attributes.id(name)
-    }
-
     /// Everything as arrays: text and ends of labels and of attributes, ends of the weights of
     /// each attribute, their labels, the weights, those of transitions, and which of these exist.
     fn parts<'py>(&self, py: Python<'py>) -> Parts<'py> {

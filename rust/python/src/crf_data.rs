@@ -64,7 +64,7 @@ pub(crate) fn collect(
     labels: Names,
     attributes: Names,
 ) -> PyResult<CRFData> {
-    let mut reader = Reader { x: Growing(attributes), y: Growing(labels), ..Reader::new() };
+    let mut reader = Reader::new(Growing(attributes), Growing(labels));
     reader.read(x, Some(y))?;
     let (labels, attributes) = (reader.y.0, reader.x.0);
     if labels.len() > MAX_LABELS {
@@ -82,7 +82,7 @@ pub(crate) fn read(
     labels: &Names,
     attributes: &Names,
 ) -> PyResult<Data> {
-    let mut reader = Reader { x: Known(attributes), y: Known(labels), ..Reader::new() };
+    let mut reader = Reader::new(Known(attributes), Known(labels));
     reader.read(x, y)?;
     Ok(reader.data)
 }
@@ -109,8 +109,6 @@ impl Numbers for Known<'_> {
     }
 }
 
-struct Nothing;
-
 struct Reader<X, Y> {
     data: Data,
     x: X,
@@ -120,13 +118,11 @@ struct Reader<X, Y> {
     patience: usize,
 }
 
-impl Reader<Nothing, Nothing> {
-    fn new() -> Self {
-        Self { data: Data::new(), x: Nothing, y: Nothing, name: String::new(), patience: 0 }
-    }
-}
-
 impl<X: Numbers, Y: Numbers> Reader<X, Y> {
+    fn new(x: X, y: Y) -> Self {
+        Self { data: Data::new(), x, y, name: String::new(), patience: 0 }
+    }
+
     fn read(&mut self, x: &Bound<'_, PyAny>, y: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let x = as_list("X", x)?;
         let y = y.map(|y| as_list("y", y)).transpose()?;
