@@ -1,6 +1,6 @@
 """lamina.tagging.CRF beside CRFsuite: the same features of the same files, one after the other.
 
-    python benches/peers/crf.py [--data FOLDER] [--only pos|ner] [--json FILE]
+    python benches/peers/crf.py [--data FOLDER] [--only pos|ner] [--threads 2 1] [--json FILE]
 
 FOLDER has the files of UD English EWT and of WNUT-17 (by default ``$LAMINA_DATA/tagging``). Both
 train L-BFGS with c1=0, c2=1 and the stopping rule of CRFsuite. CRFsuite runs on one thread, which
@@ -128,6 +128,7 @@ def main() -> None:
     default = os.path.join(os.environ.get("LAMINA_DATA", "data"), "tagging")
     parser.add_argument("--data", default=default)
     parser.add_argument("--only", choices=("pos", "ner"))
+    parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count() or 1, 1])
     parser.add_argument("--json")
     args = parser.parse_args()
     python = common.environment("crf", "python-crfsuite==0.9.12")
@@ -145,13 +146,9 @@ def main() -> None:
             source.write_text(json.dumps(task))
             ran = common.run([python, "-c", PEER, source, Path(scratch) / "model"])
         peer = json.loads(ran.output)
-        threads = os.cpu_count() or 1
-        for who, figures in (
-            (f"{name}: CRFsuite", peer),
-            (f"{name}: lamina, {threads} threads", ours(task, threads)),
-            (f"{name}: lamina, 1 thread", ours(task, 1)),
-        ):
-            shown = row(who, task, figures)
+        runs = [("lamina, threads: " + str(n), ours(task, n)) for n in args.threads]
+        for who, figures in (("CRFsuite", peer), *runs):
+            shown = row(f"{name}: {who}", task, figures)
             shown["times as fast"] = f"{peer['seconds'] / figures['seconds']:.2f}"
             rows.append(shown)
     common.report(rows, args.json)

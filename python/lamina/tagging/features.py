@@ -50,8 +50,8 @@ def pos_features(words: Sequence[str]) -> list[Item]:
     """Attributes of each word for part-of-speech tagging, about 22 a word.
 
     The word as it is and in lower case, prefixes and suffixes of one to four letters, shape,
-    digits, hyphens, capitals, two neighbours on either side and their suffixes, pairs with the next ones,
-    and the ends of the sentence.
+    digits, hyphens, capitals, two neighbours on either side and their suffixes, pairs with the
+    next ones, and the ends of the sentence.
 
     Args:
         words: those of one sentence, L.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use lamina_kernels::simd::Vector;
+use lamina_kernels::simd::{Vector, prefetch};
 use lamina_kernels::vectorized;
 
 use super::{Data, MAX_LABELS, MAX_WEIGHTS};
@@ -196,7 +196,14 @@ fn check_labels(labels: usize) -> Result<()> {
 pub(crate) trait Rows: Sync {
     /// The row of the attribute at place `i` of the data.
     fn row(&self, i: usize) -> Row;
+    /// Where that is kept, to be asked for ahead of its use.
+    fn address(&self, i: usize) -> *const u8;
+    /// The place behind the last one.
+    fn end(&self) -> usize;
 }
+
+/// Attributes between asking for a row, for what it leads to, and their use: about an item.
+pub(crate) const AHEAD: usize = 24;
 
 /// Attributes numbered as in the features.
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +216,15 @@ impl Rows for Whole<'_> {
     #[inline(always)]
     fn row(&self, i: usize) -> Row {
         self.features.rows[self.data.attributes()[i] as usize]
+    }
+
+    #[inline(always)]
+    fn address(&self, i: usize) -> *const u8 {
+        self.features.rows.as_ptr().wrapping_add(self.data.attributes()[i] as usize).cast()
+    }
+
+    fn end(&self) -> usize {
+        self.data.num_values()
     }
 }
 
@@ -227,10 +243,17 @@ vectorized! {
         let width = labels.next_multiple_of(lanes);
         let names = features.places();
         let ones = data.values().is_empty();
+        let end = rows.end();
         for (sums, item) in states.chunks_exact_mut(width).zip(items) {
             sums[..labels].fill(0.0);
             sums[labels..].fill(f64::NEG_INFINITY);
             for i in data.item(item) {
+                if i + 2 * AHEAD < end {
+                    prefetch::<true>(rows.address(i + 2 * AHEAD));
+                    let next = rows.row(i + AHEAD).start as usize;
+                    prefetch::<true>(weights.as_ptr().wrapping_add(next).cast());
+                    prefetch::<true>(names.as_ptr().wrapping_add(next).cast());
+                }
                 let row = rows.row(i);
                 let value = if ones { 1.0 } else { data.values()[i] };
                 let start = row.start as usize;

@@ -220,10 +220,13 @@ fn log_sum_exp(terms: &[f64]) -> f64 {
     max + terms.iter().map(|term| (term - max).exp()).sum::<f64>().ln()
 }
 
-/// `e^x` for `x` of at most zero, 0 below -700: to the last place but one.
+/// Writes `e^(x - max)` over a row whose largest number is `max`, 0 for results below e^-700: to the
+/// last place but one. The loop is plain so that the compiler makes vectors of it.
 #[inline(always)]
-fn exp_of_negative<V: Vector<Elem = f64>>(x: V) -> V {
+fn exponentials(row: &mut [f64], max: f64) {
     const LOW: f64 = -700.0;
+    // Adding 1.5 * 2^52 leaves the nearest integer in the lowest bits.
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
     // The terms of the series, highest first: |r| is at most half of ln 2.
     const TERMS: [f64; 14] = [
         1.0 / 6_227_020_800.0,
@@ -241,16 +244,20 @@ fn exp_of_negative<V: Vector<Elem = f64>>(x: V) -> V {
         1.0,
         1.0,
     ];
-    let clamped = V::splat(LOW).max(x);
-    let n = clamped.mul(V::splat(std::f64::consts::LOG2_E)).round();
-    // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
-    let r = n.neg_mul_add(V::splat(0.693_147_180_369_123_8), clamped);
-    let r = n.neg_mul_add(V::splat(1.908_214_929_270_587_7e-10), r);
-    let mut sum = V::splat(TERMS[0]);
-    for &term in &TERMS[1..] {
-        sum = sum.mul_add(r, V::splat(term));
+    for x in row {
+        let low = *x - max;
+        let clamped = if low < LOW { LOW } else { low };
+        let shifted = clamped * std::f64::consts::LOG2_E + SHIFT;
+        let n = shifted - SHIFT;
+        // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
+        let r = clamped - n * 0.693_147_180_369_123_8 - n * 1.908_214_929_270_587_7e-10;
+        let mut sum = TERMS[0];
+        for &term in &TERMS[1..] {
+            sum = sum * r + term;
+        }
+        let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
+        *x = if low < LOW { 0.0 } else { sum * power };
     }
-    V::select(x.lt(V::splat(LOW)), V::zero(), sum.scale_by_power(n))
 }
 
 /// `to[j] = sum over i of from[i] matrix[i, j]` for `N` vectors from column `at`.
@@ -288,7 +295,8 @@ fn columns<V: Vector<Elem = f64>, const N: usize>(
         }
     }
     for n in 0..N {
-        even[n].add(odd[n]).write(&mut to[at + n * V::LANES..]);
+        // SAFETY: the columns lie in the row.
+        unsafe { even[n].add(odd[n]).store(to.as_mut_ptr().add(at + n * V::LANES)) };
     }
 }
 
@@ -332,10 +340,10 @@ vectorized! {
                 let before = &before[(t - 1) * width..][..labels];
                 row_times::<S::F64>(before, &transitions.exp, width, row);
             }
+            exponentials(states, max);
             let mut sum = S::F64::zero();
             for j in (0..width).step_by(lanes) {
-                let e = exp_of_negative(S::F64::read(&states[j..]).sub(S::F64::splat(max)));
-                e.write(&mut states[j..]);
+                let e = S::F64::read(&states[j..]);
                 let a = if t > 0 { e.mul(S::F64::read(&row[j..])) } else { e };
                 a.write(&mut row[j..]);
                 sum = sum.add(a);
@@ -396,7 +404,10 @@ fn tile<V: Vector<Elem = f64>, const N: usize>(
     let mut sums = [[V::zero(); N]; 2];
     for (row, sums) in sums.iter_mut().enumerate() {
         for (n, sum) in sums.iter_mut().enumerate() {
-            *sum = V::read(&pairs[(at + row) * width + column + n * V::LANES..]);
+            // SAFETY: the columns lie in the row, which was checked.
+            *sum = unsafe {
+                V::load(pairs.as_ptr().add((at + row) * width + column + n * V::LANES))
+            };
         }
     }
     for t in 0..steps {
@@ -413,7 +424,8 @@ fn tile<V: Vector<Elem = f64>, const N: usize>(
     }
     for (row, sums) in sums.iter().enumerate() {
         for (n, sum) in sums.iter().enumerate() {
-            sum.write(&mut pairs[(at + row) * width + column + n * V::LANES..]);
+            // SAFETY: as above.
+            unsafe { sum.store(pairs.as_mut_ptr().add((at + row) * width + column + n * V::LANES)) };
         }
     }
 }

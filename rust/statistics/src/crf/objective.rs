@@ -10,10 +10,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lamina_kernels::simd::Vector;
+use lamina_kernels::simd::{Vector, prefetch};
 use lamina_kernels::vectorized;
 
-use super::features::{NONE, Row, Rows, WIDE, gather, padded};
+use super::features::{AHEAD, NONE, Row, Rows, WIDE, gather, padded};
 use super::lattice::{Lattice, Transitions};
 use super::{Data, Features, Stop, check};
 use crate::{Result, threads};
@@ -277,6 +277,15 @@ impl Rows for Chunk {
         let place = self.places[self.attributes[i - self.first] as usize];
         Row { start: place.weights, len: place.len }
     }
+
+    #[inline(always)]
+    fn address(&self, i: usize) -> *const u8 {
+        self.places.as_ptr().wrapping_add(self.attributes[i - self.first] as usize).cast()
+    }
+
+    fn end(&self) -> usize {
+        self.first + self.attributes.len()
+    }
 }
 
 vectorized! {
@@ -293,8 +302,13 @@ vectorized! {
         let width = features.labels().next_multiple_of(lanes);
         let names = features.places();
         let ones = data.values().is_empty();
+        let end = chunk.end();
         for (row, item) in residuals.chunks_exact(width).zip(items) {
             for i in data.item(item) {
+                if i + AHEAD < end {
+                    let next = chunk.places[chunk.attributes[i + AHEAD - chunk.first] as usize];
+                    prefetch::<true>(gradient.as_ptr().wrapping_add(next.gradient as usize).cast());
+                }
                 let place = chunk.places[chunk.attributes[i - chunk.first] as usize];
                 let value = if ones { 1.0 } else { data.values()[i] };
                 let start = place.gradient as usize;
