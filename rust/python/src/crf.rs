@@ -239,9 +239,8 @@ impl CRFModel {
         data: &CRFData,
         count: usize,
     ) -> PyResult<Vec<Vec<(Bound<'py, PyList>, f64)>>> {
-        let found = enter(py, KERNEL, usize::MAX, || {
-            Tagger::new(&self.model).best_few(&data.data, count)
-        })?;
+        let found =
+            enter(py, KERNEL, usize::MAX, || Tagger::new(&self.model).best_few(&data.data, count))?;
         let names = self.names(py);
         let sequence = |(few, log): (Vec<(f64, Vec<u32>)>, f64)| {
             let one =
@@ -269,11 +268,7 @@ impl CRFModel {
 
     /// Score of the labels of each sequence; less the logarithm of Z, their log-probability.
     #[pyo3(signature = (data, /))]
-    fn scores<'py>(
-        &self,
-        py: Python<'py>,
-        data: &CRFData,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    fn scores<'py>(&self, py: Python<'py>, data: &CRFData) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let found = enter(py, KERNEL, data.data.num_values() * 10, || {
             Tagger::new(&self.model).scores(&data.data)
         })?;
@@ -284,7 +279,7 @@ impl CRFModel {
     #[pyo3(signature = (data, /))]
     fn accuracy(&self, py: Python<'_>, data: &CRFData) -> PyResult<(f64, f64)> {
         enter(py, KERNEL, data.data.num_values() * 10, || {
-            Ok(crf::train::accuracy(&data.data, &self.model.features, &self.model.weights))
+            Tagger::new(&self.model).accuracy(&data.data)
         })
     }
 

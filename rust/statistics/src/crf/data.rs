@@ -123,11 +123,16 @@ impl Data {
     /// `attributes`.
     pub fn check(&self, op: &'static str, attributes: usize, labels: usize) -> Result<()> {
         if !self.is_labelled() {
-            let message = format!("expected {} labels, got {}", self.num_items(), self.labels.len());
+            let message =
+                format!("expected {} labels, got {}", self.num_items(), self.labels.len());
             return Err(Error::value(op, "y", message));
         }
         if let Some(label) = self.labels.iter().find(|&&label| label as usize >= labels) {
-            return Err(Error::value(op, "y", format!("expected labels below {labels}, got {label}")));
+            return Err(Error::value(
+                op,
+                "y",
+                format!("expected labels below {labels}, got {label}"),
+            ));
         }
         let most = self.attributes.iter().max().map_or(0, |&most| most as usize + 1);
         if most > attributes {

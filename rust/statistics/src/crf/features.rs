@@ -184,7 +184,7 @@ impl Features {
     }
 }
 
-fn check_labels(labels: usize) -> Result<()> {
+pub(crate) fn check_labels(labels: usize) -> Result<()> {
     if labels <= MAX_LABELS {
         return Ok(());
     }

@@ -405,9 +405,8 @@ fn tile<V: Vector<Elem = f64>, const N: usize>(
     for (row, sums) in sums.iter_mut().enumerate() {
         for (n, sum) in sums.iter_mut().enumerate() {
             // SAFETY: the columns lie in the row, which was checked.
-            *sum = unsafe {
-                V::load(pairs.as_ptr().add((at + row) * width + column + n * V::LANES))
-            };
+            *sum =
+                unsafe { V::load(pairs.as_ptr().add((at + row) * width + column + n * V::LANES)) };
         }
     }
     for t in 0..steps {
@@ -425,7 +424,9 @@ fn tile<V: Vector<Elem = f64>, const N: usize>(
     for (row, sums) in sums.iter().enumerate() {
         for (n, sum) in sums.iter().enumerate() {
             // SAFETY: as above.
-            unsafe { sum.store(pairs.as_mut_ptr().add((at + row) * width + column + n * V::LANES)) };
+            unsafe {
+                sum.store(pairs.as_mut_ptr().add((at + row) * width + column + n * V::LANES))
+            };
         }
     }
 }
@@ -539,7 +540,9 @@ mod tests {
 
     #[test]
     fn sums_are_those_over_all_labellings() {
-        for (len, labels) in [(1, 1), (1, 4), (5, 1), (2, 2), (6, 3), (4, 5), (3, 9), (3, 17), (2, 40)] {
+        for (len, labels) in
+            [(1, 1), (1, 4), (5, 1), (2, 2), (6, 3), (4, 5), (3, 9), (3, 17), (2, 40)]
+        {
             for scale in [0.0, 1.0, 20.0, 300.0] {
                 agrees(len, labels, scale, false);
                 agrees(len, labels, scale, true);

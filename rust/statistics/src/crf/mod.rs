@@ -33,8 +33,8 @@ pub use train::{Algorithm, Iteration, Options};
 
 use crate::{Error, Result};
 
-/// Most labels: their numbers take two bytes.
-pub const MAX_LABELS: usize = 1 << 14;
+/// Most labels: there may be a weight for each pair, and a dozen vectors of them.
+pub const MAX_LABELS: usize = 1 << 12;
 /// Most weights: their places take four bytes.
 pub const MAX_WEIGHTS: usize = 1 << 31;
 

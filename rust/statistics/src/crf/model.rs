@@ -1,5 +1,6 @@
 //! A fitted model: names, places and weights.
 
+use super::features::check_labels;
 use super::{Data, Features, Names};
 use crate::{Error, Result};
 
@@ -34,6 +35,7 @@ pub struct Arrays {
 impl Model {
     /// Labels of these names and no weights.
     pub fn empty(labels: Names) -> Result<Self> {
+        check_labels(labels.len())?;
         let square = labels.len().saturating_mul(labels.len());
         let features = Features::from_lists(labels.len(), &[], &[], vec![false; square])?;
         let weights = vec![0.0; features.len()];
@@ -77,7 +79,10 @@ impl Model {
             start = end;
         }
         if start != arrays.labels.len() {
-            return Err(format(format!("weights end at {start}, expected {}", arrays.labels.len())));
+            return Err(format(format!(
+                "weights end at {start}, expected {}",
+                arrays.labels.len()
+            )));
         }
         let present = arrays.present.clone();
         let features = Features::from_lists(labels.len(), &ends, &arrays.labels, present)?;
@@ -149,6 +154,10 @@ impl Model {
         data: &Data,
         values: &[f64],
     ) -> Result<(Self, Vec<f64>)> {
+        if labels.len() < self.labels.len() || attributes.len() < self.attributes.len() {
+            let message = "expected names that begin with those of the model";
+            return Err(Error::value("crf_adapt", "x", message));
+        }
         let fresh = Features::new(data, attributes.len(), labels.len(), 0.0, false, false)?;
         let (mut ends, mut list) = (Vec::new(), Vec::new());
         for attribute in 0..attributes.len() {

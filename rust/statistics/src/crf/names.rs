@@ -64,7 +64,10 @@ impl Names {
         }
         if ends.last().copied().unwrap_or(0) != bytes.len() as i64 {
             let last = ends.last().copied().unwrap_or(0);
-            return Err(format(format!("{} bytes, but the last string ends at {last}", text.len())));
+            return Err(format(format!(
+                "{} bytes, but the last string ends at {last}",
+                text.len()
+            )));
         }
         let mut start = 0;
         let mut names = Self::new();

@@ -174,10 +174,10 @@ fn regularise(sum: &mut [f64], weights: &[f64], places: &[u16], c2: f64) -> f64 
 
 impl Chunk {
     fn new(data: &Data, features: &Features, sequences: Range<usize>) -> Self {
-        let (first, last) = (data.sequence(sequences.start).start, {
-            data.sequence(sequences.end - 1).end
-        });
-        let values = if first < last { data.item(first).start..data.item(last - 1).end } else { 0..0 };
+        let (first, last) =
+            (data.sequence(sequences.start).start, { data.sequence(sequences.end - 1).end });
+        let values =
+            if first < last { data.item(first).start..data.item(last - 1).end } else { 0..0 };
         let range = &data.attributes()[values.clone()];
         let mut used = vec![false; features.rows().len()];
         range.iter().for_each(|&attribute| used[attribute as usize] = true);

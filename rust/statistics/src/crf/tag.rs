@@ -3,6 +3,7 @@
 
 use super::features::{Whole, gather};
 use super::lattice::{Lattice, Transitions};
+use super::train::accuracy;
 use super::viterbi::{Best, best_few};
 use super::{Data, Model};
 use crate::{Error, Result, threads};
@@ -35,6 +36,12 @@ impl<'a> Tagger<'a> {
             return Err(Error::value("crf_tag", "x", "the model has no labels"));
         }
         Ok(())
+    }
+
+    /// Share of right items and of right sequences.
+    pub fn accuracy(&self, data: &Data) -> Result<(f64, f64)> {
+        self.check(data)?;
+        Ok(accuracy(data, &self.model.features, &self.model.weights))
     }
 
     fn states(&self, data: &Data, sequence: usize, states: &mut [f64]) {
@@ -71,11 +78,7 @@ impl<'a> Tagger<'a> {
     }
 
     /// The best few labellings of each sequence with their scores, and ln Z of each.
-    pub fn best_few(
-        &self,
-        data: &Data,
-        count: usize,
-    ) -> Result<Vec<(Vec<(f64, Vec<u32>)>, f64)>> {
+    pub fn best_few(&self, data: &Data, count: usize) -> Result<Vec<(Vec<(f64, Vec<u32>)>, f64)>> {
         self.check(data)?;
         Ok(threads::map(data.len(), self.cost(data).saturating_mul(count), |i| {
             let len = data.sequence(i).len();

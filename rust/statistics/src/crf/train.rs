@@ -163,7 +163,7 @@ pub fn train(
 }
 
 /// Share of items and of sequences whose labels are found; labels beyond the model's are wrong.
-pub fn accuracy(data: &Data, features: &Features, weights: &[f64]) -> (f64, f64) {
+pub(crate) fn accuracy(data: &Data, features: &Features, weights: &[f64]) -> (f64, f64) {
     const TASK: usize = 64;
     let transitions = Transitions::new(features.labels(), &weights[features.square()..]);
     let cost = data.num_values() * 10;
@@ -183,7 +183,8 @@ pub fn accuracy(data: &Data, features: &Features, weights: &[f64]) -> (f64, f64)
         }
         (items, sequences)
     });
-    let (items, sequences) = parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+    let (items, sequences) =
+        parts.iter().fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
     let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
     (share(items, data.num_items()), share(sequences, data.len()))
 }

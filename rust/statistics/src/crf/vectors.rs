@@ -55,7 +55,8 @@ pub(crate) fn many_dots(pairs: &[(&[f64], &[f64])]) -> Vec<f64> {
     let blocks = len.div_ceil(BLOCK);
     let parts = threads::map(blocks, len * pairs.len() / 2, |block| {
         let range = block * BLOCK..((block + 1) * BLOCK).min(len);
-        let dot = |pair: &(&[f64], &[f64])| dot_block(&pair.0[range.clone()], &pair.1[range.clone()]);
+        let dot =
+            |pair: &(&[f64], &[f64])| dot_block(&pair.0[range.clone()], &pair.1[range.clone()]);
         pairs.iter().map(dot).collect::<Vec<_>>()
     });
     let mut sums = vec![0.0; pairs.len()];
