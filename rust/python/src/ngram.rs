@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lamina_statistics::ngram::{self, Model, Options, Vocabulary};
+use lamina_statistics::ngram::{self, Model, Options, Smoothing, Vocabulary, Weights};
 use ndarray::{Array2, Ix1};
 use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyValueError;
@@ -61,52 +61,117 @@ impl NGramCorpus {
         })
     }
 
+    /// Ids of the words of `text`, `</s>` after each line.
+    #[pyo3(signature = (text, /))]
+    fn encode<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let ids = enter(py, KERNEL, usize::MAX, || Ok(self.lock().0.encode(text, true)))?;
+        Ok(ids.into_pyarray(py))
+    }
+
     /// Tokens read, with those that begin and end sentences.
     fn __len__(&self, py: Python<'_>) -> usize {
         py.detach(|| self.lock().1.len())
     }
 }
 
-type Estimated = (NGramModel, Vec<[f64; 3]>, Vec<String>);
+/// How to smooth, a dictionary in Python.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Method {
+    smoothing: String,
+    interpolate: bool,
+    /// What the method has: gamma, the largest discounted count, the discount or alpha.
+    number: Option<f64>,
+    weights: Option<Vec<f64>>,
+    bucketed: bool,
+    interpolate_unigrams: bool,
+    discount_unigrams: bool,
+    discount_fallback: Option<[f64; 3]>,
+    precise: bool,
+}
 
-/// The model of a corpus, the discounts of each order and which of them are the fallback's.
+impl Method {
+    fn options(self, order: usize, closed: bool, held_out: Option<Vec<u32>>) -> PyResult<Options> {
+        let Self { number, interpolate, .. } = self;
+        let smoothing = match self.smoothing.as_str() {
+            "mle" => Smoothing::MaximumLikelihood,
+            "laplace" | "lidstone" => Smoothing::Additive { gamma: number.unwrap_or(1.0) },
+            "good_turing" => Smoothing::GoodTuring,
+            "katz" => Smoothing::Katz { largest: number.unwrap_or(5.0) as usize },
+            "witten_bell" => Smoothing::WittenBell { interpolate },
+            "absolute" => Smoothing::Absolute { discount: number, interpolate },
+            "jelinek_mercer" => Smoothing::JelinekMercer(match self.weights {
+                Some(weights) => Weights::Given(weights),
+                None => Weights::HeldOut {
+                    tokens: held_out.unwrap_or_default(),
+                    bucketed: self.bucketed,
+                },
+            }),
+            "kneser_ney" => Smoothing::KneserNey { discount: number, interpolate },
+            "modified_kneser_ney" => Smoothing::ModifiedKneserNey { interpolate },
+            "stupid_backoff" => Smoothing::StupidBackoff { alpha: number.unwrap_or(0.4) },
+            other => return Err(PyValueError::new_err(format!("smoothing: unknown: {other}"))),
+        };
+        Ok(Options {
+            order,
+            interpolate_unigrams: self.interpolate_unigrams,
+            discount_fallback: self.discount_fallback,
+            closed,
+            smoothing,
+            discount_unigrams: self.discount_unigrams,
+            precise: self.precise,
+        })
+    }
+}
+
+fn held_out(tokens: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<u32>>> {
+    let Some(tokens) = tokens else { return Ok(None) };
+    Ok(Some(array::<u32, Ix1>("held_out", tokens)?.as_array().to_vec()))
+}
+
+/// The model, the discounts and the weights of each order, and which discounts are the fallback's.
+type Estimated = (NGramModel, Vec<Vec<f64>>, Vec<Vec<f64>>, Vec<String>);
+
+fn estimate(tokens: &[u32], vocabulary: Vocabulary, options: &Options) -> Result<Estimated> {
+    let (model, report) = ngram::estimate(tokens, vocabulary, options, &interrupted)?;
+    Ok((NGramModel { model }, report.discounts, report.weights, report.undefined))
+}
+
+/// The model of a corpus.
 #[pyfunction]
-#[pyo3(signature = (corpus, order, interpolate_unigrams, discount_fallback, /))]
+#[pyo3(signature = (corpus, order, method, held_out, /))]
 pub(crate) fn ngram_estimate(
     py: Python<'_>,
     corpus: &NGramCorpus,
     order: usize,
-    interpolate_unigrams: bool,
-    discount_fallback: Option<[f64; 3]>,
+    method: Method,
+    held_out: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Estimated> {
-    let options = Options { order, interpolate_unigrams, discount_fallback, closed: false };
+    let options = method.options(order, false, self::held_out(held_out)?)?;
     enter(py, KERNEL, usize::MAX, || {
         let read = corpus.lock();
-        ngram::estimate(&read.1, read.0.clone(), &options, &interrupted)
+        estimate(&read.1, read.0.clone(), &options)
     })
-    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
 }
 
 /// The same from `tokens`, in which 1 begins each text and the ids below `vocab_size` have 3 added.
 #[pyfunction]
-#[pyo3(signature = (tokens, vocab_size, order, interpolate_unigrams, discount_fallback, /))]
+#[pyo3(signature = (tokens, vocab_size, order, method, held_out, /))]
 pub(crate) fn ngram_estimate_ids(
     py: Python<'_>,
     tokens: &Bound<'_, PyAny>,
     vocab_size: u32,
     order: usize,
-    interpolate_unigrams: bool,
-    discount_fallback: Option<[f64; 3]>,
+    method: Method,
+    held_out: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Estimated> {
     let tokens = array::<u32, Ix1>("tokens", tokens)?;
     let tokens = tokens.c_order()?;
     let tokens = tokens.as_slice().unwrap_or_default();
-    let options = Options { order, interpolate_unigrams, discount_fallback, closed: true };
+    let options = method.options(order, true, self::held_out(held_out)?)?;
     enter(py, KERNEL, usize::MAX, || {
-        let vocabulary = Vocabulary::numbers(vocab_size as usize)?;
-        ngram::estimate(tokens, vocabulary, &options, &interrupted)
+        estimate(tokens, Vocabulary::numbers(vocab_size as usize)?, &options)
     })
-    .map(|(model, report)| (NGramModel { model }, report.discounts, report.undefined))
 }
 
 /// A back-off n-gram model.

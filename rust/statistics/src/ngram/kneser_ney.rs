@@ -15,19 +15,20 @@
 #![allow(unsafe_code)]
 
 use super::keys::with_key;
+use super::smoothing::{self, Smoothing};
 use super::sort::{self, Windows};
 use super::trie::{self, BETWEEN_CHECKS, BLOCK, Level, Shape};
-use super::{BEGIN, Model, Stop, UNKNOWN, Vocabulary, check, check_order};
+use super::{BEGIN, END, Model, SPECIAL, Stop, UNKNOWN, Vocabulary, check, check_order};
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
 
 const OP: &str = "ngram_estimate";
 
 /// What a probability of zero is written as.
-const LOG_ZERO: f32 = -99.0;
+pub(super) const LOG_ZERO: f32 = -99.0;
 
 /// How to smooth.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Words in the longest n-grams.
     pub order: usize,
@@ -38,13 +39,36 @@ pub struct Options {
     /// Whether the vocabulary is the set of all ids there are, so that those never seen share what
     /// `<unk>` would get. Else the vocabulary is open and `<unk>` stands for all other words.
     pub closed: bool,
+    /// The method.
+    pub smoothing: Smoothing,
+    /// Whether single words give something up: else those never seen have no probability.
+    pub discount_unigrams: bool,
+    /// Whether the numbers are kept in double precision too, as long as the model is in memory.
+    pub precise: bool,
+}
+
+impl Default for Options {
+    /// Interpolated modified Kneser-Ney smoothing of order 3 over an open vocabulary.
+    fn default() -> Self {
+        Self {
+            order: 3,
+            interpolate_unigrams: true,
+            discount_fallback: Some([0.5, 1.0, 1.5]),
+            closed: false,
+            smoothing: Smoothing::ModifiedKneserNey { interpolate: true },
+            discount_unigrams: true,
+            precise: false,
+        }
+    }
 }
 
 /// What the estimate found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
-    /// D(1), D(2) and D(3) of each order.
-    pub discounts: Vec<[f64; 3]>,
+    /// What counts from 1 up lose, for each order: D(1), D(2) and D(3), or as many as the method has.
+    pub discounts: Vec<Vec<f64>>,
+    /// Weights of each order, for Jelinek-Mercer smoothing.
+    pub weights: Vec<Vec<f64>>,
     /// The orders, and the reason for each, whose discounts are the fallback's.
     pub undefined: Vec<String>,
 }
@@ -64,6 +88,10 @@ pub fn estimate(
         let sorted = sort::sorted::<K>(tokens, &layout, Windows::Sentences, stop)?;
         trie::build(&sorted, &layout, words, stop)?
     });
+    let usual = options.smoothing == Smoothing::ModifiedKneserNey { interpolate: true };
+    if !usual || options.precise || !options.discount_unigrams {
+        return smoothing::estimate(shape, vocabulary, options, stop);
+    }
     let Shape { mut levels, highest, begin } = shape;
     let mut report = Report::default();
     let mut lower = Vec::new();
@@ -71,7 +99,7 @@ pub fn estimate(
     for (index, counts) in counts.into_iter().enumerate() {
         check(stop)?;
         let discount = discount(index, &counts, options, &mut report)?;
-        report.discounts.push(discount);
+        report.discounts.push(discount.to_vec());
         lower = if index == 0 {
             unigrams(&mut levels[0], &counts, discount, options)
         } else {
@@ -100,7 +128,7 @@ fn check_tokens(tokens: &[u32], vocabulary: &Vocabulary) -> Result<()> {
 }
 
 /// The count a(w) of every node of every level.
-fn adjusted_counts(
+pub(super) fn adjusted_counts(
     levels: &[Level],
     highest: Vec<u32>,
     begin: &[(usize, Vec<u32>)],
@@ -125,7 +153,7 @@ fn adjusted_counts(
 }
 
 /// D(1), D(2) and D(3) of the n-grams with these counts.
-fn discount(
+pub(super) fn discount(
     index: usize,
     counts: &[u32],
     options: &Options,
@@ -184,6 +212,52 @@ fn log10(x: f64) -> f32 {
     if x > 0.0 { x.log10() as f32 } else { LOG_ZERO }
 }
 
+/// Share of each word in what single words leave, and the words never seen of a closed vocabulary,
+/// which share that of `<unk>`. All shares are zero if there is no `<unk>` that could take it.
+pub(super) fn base(counts: &[u32], options: &Options) -> (Vec<f64>, Vec<u32>) {
+    let special = SPECIAL.len();
+    let unseen: Vec<u32> = match options.closed {
+        true => {
+            (special as u32..counts.len() as u32).filter(|&id| counts[id as usize] == 0).collect()
+        }
+        false => Vec::new(),
+    };
+    let has_unknown = !options.closed || !unseen.is_empty();
+    let seen = counts.iter().skip(special).filter(|&&count| count > 0).count();
+    let mut base = vec![0.0; counts.len()];
+    if !options.interpolate_unigrams {
+        base[UNKNOWN as usize] = f64::from(u8::from(has_unknown));
+    } else {
+        let words = if options.closed { seen + usize::from(has_unknown) } else { counts.len() - 1 };
+        for (word, base) in base.iter_mut().enumerate() {
+            let shares = match word as u32 {
+                BEGIN => false,
+                UNKNOWN => has_unknown,
+                _ => !options.closed || counts[word] > 0,
+            };
+            *base = if shares { 1.0 / words as f64 } else { 0.0 };
+        }
+    }
+    for &word in &unseen {
+        base[word as usize] = base[UNKNOWN as usize] / unseen.len() as f64;
+    }
+    (base, unseen)
+}
+
+/// Marks the words that a closed vocabulary has no estimate of their own for.
+pub(super) fn close(level: &mut Level, unseen: Vec<u32>, options: &Options, counts: &[u32]) {
+    let has_unknown = !unseen.is_empty();
+    level.blank = unseen;
+    if options.closed {
+        if counts[END as usize] == 0 {
+            level.blank.insert(0, END);
+        }
+        if !has_unknown {
+            level.blank.insert(0, UNKNOWN);
+        }
+    }
+}
+
 /// Fills the level of single words; their probabilities.
 fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Options) -> Vec<f64> {
     let discounts = with_zero(discounts);
@@ -193,49 +267,17 @@ fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Op
         .iter()
         .map(|&count| (f64::from(count) - discount_of(&discounts, count)) / total)
         .collect();
-    let special = super::SPECIAL.len();
-    let unseen: Vec<u32> = match options.closed {
-        true => {
-            (special as u32..counts.len() as u32).filter(|&id| counts[id as usize] == 0).collect()
-        }
-        false => Vec::new(),
-    };
-    let has_unknown = !options.closed || !unseen.is_empty();
-    let seen = counts.iter().skip(special).filter(|&&count| count > 0).count();
-    if !options.interpolate_unigrams && has_unknown {
-        prob[UNKNOWN as usize] += left;
-    } else if !options.interpolate_unigrams {
-        prob.iter_mut().for_each(|prob| *prob /= 1.0 - left);
-    } else {
-        let words = if options.closed { seen + usize::from(has_unknown) } else { counts.len() - 1 };
-        let share = left / words as f64;
-        for (word, prob) in prob.iter_mut().enumerate() {
-            let shares = match word as u32 {
-                BEGIN => false,
-                UNKNOWN => has_unknown,
-                _ => !options.closed || counts[word] > 0,
-            };
-            if shares {
-                *prob += share;
-            }
-        }
-    }
-    for &word in &unseen {
-        prob[word as usize] = prob[UNKNOWN as usize] / unseen.len() as f64;
+    let (base, unseen) = base(counts, options);
+    match base.iter().all(|&base| base == 0.0) {
+        // Nobody else is there to leave anything to.
+        true => prob.iter_mut().for_each(|prob| *prob /= 1.0 - left),
+        false => prob.iter_mut().zip(&base).for_each(|(prob, base)| *prob += left * base),
     }
     level.prob = prob.iter().map(|&prob| log10(prob)).collect();
     // KenLM's convention: `<s>` is given, which has probability one.
     level.prob[BEGIN as usize] = 0.0;
     level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }].into();
-    level.blank = unseen;
-    if options.closed {
-        if counts[super::END as usize] == 0 {
-            level.blank.insert(0, super::END);
-        }
-        if !has_unknown {
-            level.blank.insert(0, UNKNOWN);
-        }
-    }
+    close(level, unseen, options, counts);
     prob
 }
 

@@ -12,6 +12,7 @@ pub mod count;
 mod keys;
 pub mod kneser_ney;
 pub mod score;
+pub mod smoothing;
 mod sort;
 pub mod trie;
 pub mod vocab;
@@ -19,6 +20,7 @@ pub mod vocab;
 pub use count::{Counts, count};
 pub use kneser_ney::{Options, estimate};
 pub use score::Scores;
+pub use smoothing::{Smoothing, Weights};
 pub use trie::{Level, Model};
 pub use vocab::Vocabulary;
 

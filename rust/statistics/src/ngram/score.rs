@@ -75,10 +75,10 @@ impl Model {
         loop {
             if let Some(node) = self.child(state, word) {
                 let found = State { length: state.length + 1, node };
-                let prob = f64::from(self.levels[state.length].prob[node as usize]);
+                let prob = self.levels[state.length].prob(node as usize);
                 return (backoff + prob, self.true_length(found), self.context(found));
             }
-            backoff += f64::from(self.levels[state.length - 1].backoff[state.node as usize]);
+            backoff += self.levels[state.length - 1].backoff(state.node as usize);
             state = self.shorter(state);
         }
     }
@@ -166,17 +166,18 @@ impl Model {
         let mut backoff = 0.0;
         while state.length > 0 {
             contexts.push((state, backoff));
-            backoff += f64::from(self.levels[state.length - 1].backoff[state.node as usize]);
+            backoff += self.levels[state.length - 1].backoff(state.node as usize);
             state = self.shorter(state);
         }
         let natural = std::f64::consts::LN_10;
+        let first = &self.levels[0];
         let mut logs: Vec<f64> =
-            self.levels[0].prob.iter().map(|&prob| (f64::from(prob) + backoff) * natural).collect();
+            (0..first.nodes()).map(|word| (first.prob(word) + backoff) * natural).collect();
         for &(context, backoff) in contexts.iter().rev() {
             let children = self.levels[context.length - 1].children(context.node);
             let level = &self.levels[context.length];
-            for (&word, &prob) in level.words[children.clone()].iter().zip(&level.prob[children]) {
-                logs[word as usize] = (f64::from(prob) + backoff) * natural;
+            for (&word, node) in level.words[children.clone()].iter().zip(children) {
+                logs[word as usize] = (level.prob(node) + backoff) * natural;
             }
         }
         logs[BEGIN as usize] = f64::NEG_INFINITY;

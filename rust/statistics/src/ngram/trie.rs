@@ -34,6 +34,15 @@ pub struct Level {
     pub(super) backoff: Buffer<f32>,
     /// Nodes that are no n-grams of the model and stand only for others to hang on, ascending.
     pub(super) blank: Vec<u32>,
+    /// The numbers in double precision, where they were asked for.
+    pub(super) exact: Option<Box<Exact>>,
+}
+
+/// Logarithms of a level in double precision.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Exact {
+    pub(super) prob: Vec<f64>,
+    pub(super) backoff: Vec<f64>,
 }
 
 impl Level {
@@ -41,6 +50,24 @@ impl Level {
     #[inline(always)]
     pub(super) fn children(&self, node: u32) -> Range<usize> {
         self.children[node as usize] as usize..self.children[node as usize + 1] as usize
+    }
+
+    /// Logarithm to base 10 of the probability of `node`.
+    #[inline(always)]
+    pub(super) fn prob(&self, node: usize) -> f64 {
+        match &self.exact {
+            None => f64::from(self.prob[node]),
+            Some(exact) => exact.prob[node],
+        }
+    }
+
+    /// Logarithm to base 10 of the back-off weight of `node`.
+    #[inline(always)]
+    pub(super) fn backoff(&self, node: usize) -> f64 {
+        match &self.exact {
+            None => f64::from(self.backoff[node]),
+            Some(exact) => exact.backoff[node],
+        }
     }
 
     /// How many nodes there are.
