@@ -103,7 +103,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         startup.expect_interrupts()
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
-            cli.main(args=arguments, prog_name="lamina", standalone_mode=False)
+            # What a command exits with is returned; commands themselves return nothing.
+            code = cli.main(args=arguments, prog_name="lamina", standalone_mode=False)
+            return code or 0
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -120,7 +122,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, TypeError, OSError, MemoryError, FloatingPointError) as error:
         return _fail(str(error) or type(error).__name__)
-    return 0
 
 
 def _fail(message: str) -> int:

@@ -4,6 +4,7 @@ from lamina.lm.base import LanguageModel, Tokenizer
 from lamina.lm.evaluate import Evaluation, evaluate
 from lamina.lm.folder import load
 from lamina.lm.hmm import HMM
+from lamina.lm.mixture import Mixture, mix
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
@@ -11,9 +12,11 @@ __all__ = [
     "HMM",
     "Evaluation",
     "LanguageModel",
+    "Mixture",
     "NGram",
     "NeuralLM",
     "Tokenizer",
     "evaluate",
     "load",
+    "mix",
 ]

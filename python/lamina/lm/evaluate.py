@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ class Evaluation:
             many texts.
         oov_mass: share of tokens that are unknown.
         seconds: time taken.
+        normalized: whether these are measures at all: a model whose scores do not sum to one may
+            do as well as it likes.
     """
 
     tokens: int
@@ -32,6 +35,7 @@ class Evaluation:
     bits_per_byte: float
     oov_mass: float
     seconds: float
+    normalized: bool = True
 
 
 def evaluate(model: LanguageModel, text: str) -> Evaluation:
@@ -43,6 +47,9 @@ def evaluate(model: LanguageModel, text: str) -> Evaluation:
     Raises:
         ValueError: the text has no tokens.
         TypeError: it is not a ``str``; of ids alone nobody knows how many bytes they stand for.
+
+    Warns:
+        UserWarning: the model gives scores and no probabilities, as with stupid back-off.
     """
     if not isinstance(text, str):
         raise TypeError(f"evaluate: text: expected str, got {type(text).__name__}")
@@ -51,6 +58,13 @@ def evaluate(model: LanguageModel, text: str) -> Evaluation:
     seconds = time.perf_counter() - start
     if log_probs.size == 0:
         raise ValueError("evaluate: text: expected at least one token, got none")
+    if not model.is_normalized:
+        warnings.warn(
+            "evaluate: the scores of this model do not sum to one: its perplexity and bits per "
+            "byte do not compare with those of others",
+            UserWarning,
+            stacklevel=2,
+        )
     total = -float(np.sum(log_probs, dtype=np.float64))
     mean = total / log_probs.size
     size = len(text.encode("utf-8"))
@@ -62,4 +76,5 @@ def evaluate(model: LanguageModel, text: str) -> Evaluation:
         bits_per_byte=total / math.log(2) / size,
         oov_mass=model.oov_mass(text),
         seconds=seconds,
+        normalized=model.is_normalized,
     )

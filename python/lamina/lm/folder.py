@@ -6,6 +6,7 @@ from pathlib import Path
 from lamina import files
 from lamina.lm.base import LanguageModel, Tokenizer
 from lamina.lm.hmm import HMM
+from lamina.lm.mixture import Mixture
 from lamina.lm.neural import NeuralLM
 from lamina.lm.ngram import NGram
 
@@ -28,5 +29,7 @@ def load(folder: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) 
     name = files.read_json(config).get("class")
     if name == "HMM":
         return HMM.load(path, tokenizer=tokenizer)
+    if name == "Mixture":
+        return Mixture.read(path, load, tokenizer=tokenizer)
     family = NGram if name == "NGram" else NeuralLM
     return family.load(path, tokenizer=tokenizer)

@@ -77,7 +77,9 @@ mod _kernels {
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched, matmul_matrices};
     #[pymodule_export]
-    use crate::ngram::{NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids};
+    use crate::ngram::{
+        NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids, ngram_mix,
+    };
     #[pymodule_export]
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,

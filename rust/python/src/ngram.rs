@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lamina_kernels::Result;
 use lamina_statistics::ngram::{self, Model, Options, Smoothing, Vocabulary, Weights};
 use ndarray::{Array2, Ix1};
 use numpy::{IntoPyArray, PyArray1, PyArray2};
@@ -126,8 +127,12 @@ impl Method {
 
 fn held_out(tokens: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<u32>>> {
     let Some(tokens) = tokens else { return Ok(None) };
-    Ok(Some(array::<u32, Ix1>("held_out", tokens)?.as_array().to_vec()))
+    let tokens = array::<u32, Ix1>("held_out", tokens)?;
+    Ok(Some(tokens.c_order()?.as_slice().unwrap_or_default().to_vec()))
 }
+
+/// Contexts, those that are wrong, and the worst of these.
+type Sums = (usize, usize, Vec<(f64, String)>);
 
 /// The model, the discounts and the weights of each order, and which discounts are the fallback's.
 type Estimated = (NGramModel, Vec<Vec<f64>>, Vec<Vec<f64>>, Vec<String>);
@@ -172,6 +177,19 @@ pub(crate) fn ngram_estimate_ids(
     enter(py, KERNEL, usize::MAX, || {
         estimate(tokens, Vocabulary::numbers(vocab_size as usize)?, &options)
     })
+}
+
+/// The linear mixture of models with weights that sum to one.
+#[pyfunction]
+#[pyo3(signature = (models, weights, /))]
+pub(crate) fn ngram_mix(
+    py: Python<'_>,
+    models: Vec<Py<NGramModel>>,
+    weights: Vec<f64>,
+) -> PyResult<NGramModel> {
+    let models: Vec<&Model> = models.iter().map(|model| &model.get().model).collect();
+    enter(py, KERNEL, usize::MAX, || ngram::mix(&models, &weights, &interrupted))
+        .map(|model| NGramModel { model })
 }
 
 /// A back-off n-gram model.
@@ -277,5 +295,33 @@ impl NGramModel {
         let cost = self.model.vocabulary.len() * 2;
         let logs = enter(py, KERNEL, cost, || self.model.next(tokens, sentences))?;
         Ok(logs.into_pyarray(py))
+    }
+    /// The model without the n-grams whose loss changes its perplexity by less than `threshold`.
+    #[pyo3(signature = (threshold, /))]
+    fn prune(&self, py: Python<'_>, threshold: f64) -> PyResult<Self> {
+        enter(py, KERNEL, usize::MAX, || self.model.prune(threshold, &interrupted))
+            .map(|model| Self { model })
+    }
+
+    /// The model of only `words`, the special ones besides.
+    #[pyo3(signature = (words, /))]
+    fn limit(&self, py: Python<'_>, words: Vec<String>) -> PyResult<Self> {
+        enter(py, KERNEL, usize::MAX, || self.model.limit(&words, &interrupted))
+            .map(|model| Self { model })
+    }
+
+    /// How many contexts there are, how many whose probabilities do not sum to one within
+    /// `tolerance`, and the sums and words of the `most` worst.
+    #[pyo3(signature = (tolerance, most, /))]
+    fn sums(&self, py: Python<'_>, tolerance: f64, most: usize) -> PyResult<Sums> {
+        let sums =
+            enter(py, KERNEL, usize::MAX, || self.model.sums(tolerance, most, &interrupted))?;
+        let vocabulary = &self.model.vocabulary;
+        let named = |words: Vec<u32>| {
+            let words: Vec<_> = words.into_iter().map(|word| vocabulary.word(word)).collect();
+            words.join(" ")
+        };
+        let worst = sums.worst.into_iter().map(|(sum, words)| (sum, named(words))).collect();
+        Ok((sums.contexts, sums.wrong, worst))
     }
 }

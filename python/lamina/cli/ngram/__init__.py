@@ -2,7 +2,13 @@
 
 import click
 
+from lamina.cli.ngram.changing import check, mix, prune
+
 
 @click.group(short_help="Count, train, query, prune, mix, check and convert n-gram models.")
 def ngram() -> None:
     """Work with n-gram models and count files."""
+
+
+for command in (prune, mix, check):
+    ngram.add_command(command)

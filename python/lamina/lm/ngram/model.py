@@ -1,12 +1,12 @@
-"""N-gram models with modified Kneser-Ney smoothing, as KenLM estimates and applies them."""
+"""N-gram models of any smoothing, that of KenLM by default."""
 
+import copy
 import itertools
 import json
 import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from lamina import _kernels, files
 from lamina import text as texts
 from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode
+from lamina.lm.ngram.config import read_config
+from lamina.lm.ngram.smoothing import Smoothing, check_fallback, check_options
 from lamina.lm.ngram.tokens import (
     BEGIN,
     END,
@@ -23,13 +25,13 @@ from lamina.lm.ngram.tokens import (
     Numbers,
     Words,
     checked,
+    held_out_words,
     parts_of,
 )
 
 PathLike = str | os.PathLike[str]
 
 _MAX_ORDER = 20
-_DISCOUNT_FALLBACK = (0.5, 1.0, 1.5)
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
 
 
@@ -48,14 +50,35 @@ class TokenScore(NamedTuple):
 
 
 class NGram(LanguageModel):
-    """A back-off n-gram model with interpolated modified Kneser-Ney smoothing.
+    """A back-off n-gram model, by default with interpolated modified Kneser-Ney smoothing.
 
     With ``a`` the count of an n-gram, which below the highest order, and unless it begins a
     sentence, is the number of different tokens in front of it::
 
         p(w | h) = (a(h w) - D(a(h w))) / sum_x a(h x) + b(h) p(w | h without its first token)
 
-    where ``b(h)`` makes the sum one and the discounts ``D`` follow from the counts of counts.
+    where ``b(h)`` makes the sum one and the discounts ``D`` follow from the counts of counts. The
+    other methods, with ``c`` the number of occurrences, ``T(h)`` that of different tokens after
+    ``h`` and ``V`` that of all tokens:
+
+    ===================== =======================================================================
+    ``mle``               ``c(h w) / c(h)``; only contexts never seen back off; none for ``<unk>``
+    ``laplace``           ``lidstone`` with a ``gamma`` of 1
+    ``lidstone``          ``(c(h w) + gamma) / (c(h) + gamma V)``, h always the last ``order - 1``
+                          tokens: ``1 / V`` after one never seen; ``<unk>`` as a count of zero
+    ``good_turing``       back-off; all counts discounted as Gale & Sampson (1995)
+    ``katz``              back-off; counts up to ``largest`` discounted as Katz (1987)
+    ``witten_bell``       a context leaves ``T(h) / (c(h) + T(h))`` to others
+    ``absolute``          ``discount`` is subtracted from every count
+    ``jelinek_mercer``    a context keeps the share ``weights[n]``, fitted by EM on ``held_out``
+    ``kneser_ney``        as above with one ``discount``
+    ``stupid_backoff``    relative frequencies, times ``alpha`` for each token the context loses:
+                          scores that do not sum to one; none for ``<unk>``
+    ===================== =======================================================================
+
+    In all but the additive ones and the two without probability for it, ``<unk>`` gets its share
+    in what single tokens leave, see ``interpolate_unigrams``. Back-off contexts that no discount
+    leaves anything of, as all their counts are large, give up one event to the tokens not seen.
 
     There are two kinds of tokens. Without a tokenizer they are words: a text is cut into lines,
     each a sentence between ``<s>`` and ``</s>``, and lines at white space (ASCII); words that the
@@ -75,6 +98,27 @@ class NGram(LanguageModel):
         discount_fallback: where the counts do not define the discounts, as in small or artificial
             texts, warn and use these three, or 0.5, 1 and 1.5 for ``True``. ``False`` makes
             it an error. For single ids, as of characters, that is usual and there is no warning.
+            Methods with one discount use the first of the three, at most 0.5.
+        smoothing: the method.
+        interpolate: whether seen n-grams too get a part of what is left, with ``witten_bell``,
+            ``absolute``, ``kneser_ney`` and ``modified_kneser_ney``, the default; else only tokens
+            not seen after a context do.
+        gamma: what ``lidstone`` adds, 1 if not given.
+        largest: the largest count that ``katz`` discounts, 5 if not given; a smaller one where the
+            counts define no discounts up to there.
+        discount: that of ``absolute`` and ``kneser_ney``, in all orders; ``n1 / (n1 + 2 n2)`` of
+            each order if not given.
+        weights: those of ``jelinek_mercer``, one for each order, in place of fitted ones.
+        bucketed: whether the fitted weights also depend on the logarithm of a context's count.
+        alpha: the factor of ``stupid_backoff``, 0.4 if not given.
+        discount_unigrams: whether single tokens leave anything at all; ``False`` gives those never
+            seen no probability.
+        dtype: ``"float64"`` keeps the numbers of a fitted model in double precision too, for three
+            times the memory; files hold single precision in any case.
+
+    Attributes:
+        discounts: what counts from 1 up lose, for each order; empty for methods without.
+        weights: what ``jelinek_mercer`` keeps in each order, of one class of contexts or of 16.
 
     Reference:
         Chen & Goodman, An empirical study of smoothing techniques for language modeling, 1998;
@@ -89,6 +133,16 @@ class NGram(LanguageModel):
         vocab_size: int | None = None,
         interpolate_unigrams: bool = True,
         discount_fallback: bool | Sequence[float] = True,
+        smoothing: str = "modified_kneser_ney",
+        interpolate: bool | None = None,
+        gamma: float | None = None,
+        largest: int | None = None,
+        discount: float | None = None,
+        weights: Sequence[float] | None = None,
+        bucketed: bool | None = None,
+        alpha: float | None = None,
+        discount_unigrams: bool = True,
+        dtype: str = "float32",
     ) -> None:
         if isinstance(order, bool) or not isinstance(order, int | np.integer):
             raise TypeError(f"NGram: order: expected an integer, got {type(order).__name__}")
@@ -101,10 +155,32 @@ class NGram(LanguageModel):
             raise TypeError(f"NGram: vocab_size: expected an integer, got {type(size).__name__}")
         if size is not None and not 1 <= size <= MAX_SIZE:
             raise ValueError(f"NGram: vocab_size: expected 1 to {MAX_SIZE}, got {size}")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"NGram: dtype: expected float32 or float64, got {dtype!r}")
         self.order = int(order)
-        self.interpolate_unigrams = interpolate_unigrams
+        options = {
+            "interpolate": interpolate,
+            "gamma": gamma,
+            "largest": largest,
+            "discount": discount,
+            "weights": weights,
+            "bucketed": bucketed,
+            "alpha": alpha,
+        }
+        self._smoothing = Smoothing(
+            name=smoothing,
+            options=check_options(smoothing, options),
+            interpolate_unigrams=interpolate_unigrams,
+            discount_unigrams=discount_unigrams,
+            discount_fallback=check_fallback(discount_fallback),
+        )
+        if weights is not None and len(weights) != order:
+            raise ValueError(
+                f"NGram: weights: expected {order}, one for each order, got {len(weights)}"
+            )
+        self._precise = dtype == "float64"
         self.discounts: list[tuple[float, ...]] = []
-        self._fallback = _fallback(discount_fallback)
+        self.weights: list[tuple[float, ...]] = []
         self._given = tokenizer
         self._vocab_size = None if size is None else int(size)
         self._inferred = False
@@ -114,27 +190,34 @@ class NGram(LanguageModel):
 
     # Estimation.
 
-    def fit(self, data: str | Iterable[str] | Ids) -> Self:
+    def fit(
+        self, data: str | Iterable[str] | Ids, *, held_out: str | Iterable[str] | Ids | None = None
+    ) -> Self:
         """Estimate the model, forgetting an earlier one.
 
         Args:
             data: a text, several texts, ids ``[L]`` or a list of such. Several texts are read one
                 at a time and need not fit into memory together; a line does not go on from one
                 to the next.
+            held_out: the same, not in ``data``: ``jelinek_mercer`` without ``weights`` needs it.
 
         Raises:
-            ValueError: no tokens, ids out of range, or a text with the word ``<s>`` or ``</s>``.
+            ValueError: no tokens, ids out of range, a text with the word ``<s>`` or ``</s>``, or
+                held-out text that is missing or that the method has no use for.
             TypeError: neither texts nor ids, or ids after a text where tokens are words.
 
         Warns:
             UserWarning: the discounts of an order are undefined; see ``discount_fallback``.
         """
+        if (held_out is None) == self._smoothing.fits_weights:
+            expected = "text to fit the weights on" if held_out is None else "none"
+            raise ValueError(f"NGram: held_out: expected {expected} with {self.smoothing}")
         parts = parts_of(data)
         first = next(parts, None)
         rest: Iterable[Any] = parts if first is None else itertools.chain([first], parts)
         # Without a tokenizer or a size, the data say what tokens are.
         words = self._given is None and (self._vocab_size is None or self._inferred)
-        fallback = None if self._fallback is None else list(self._fallback)
+        method = self._smoothing.kernel(precise=self._precise)
         if words and (first is None or isinstance(first, str)):
             corpus = _kernels.NGramCorpus()
             for part in rest:
@@ -142,8 +225,8 @@ class NGram(LanguageModel):
                     kind = type(part).__name__
                     raise TypeError(f"NGram: data: expected texts after the first, got {kind}")
                 corpus.add(part)
-            model, discounts, undefined = _kernels.ngram_estimate(
-                corpus, self.order, self.interpolate_unigrams, fallback
+            estimated = _kernels.ngram_estimate(
+                corpus, self.order, method, held_out_words(held_out, corpus)
             )
             self._vocab_size = None
         else:
@@ -151,20 +234,24 @@ class NGram(LanguageModel):
             size = largest + 1 if words or self._vocab_size is None else self._vocab_size
             if largest >= size:
                 raise ValueError(f"NGram: ids: expected ids below {size}, got {largest}")
-            model, discounts, undefined = _kernels.ngram_estimate_ids(
-                stream, size, self.order, self.interpolate_unigrams, fallback
-            )
+            held = None if held_out is None else self._stream(parts_of(held_out))[0]
+            estimated = _kernels.ngram_estimate_ids(stream, size, self.order, method, held)
             self._inferred = words
             self._vocab_size = size
-        self.discounts = [tuple(three) for three in discounts]
+        model, discounts, weights, undefined = estimated
+        self.discounts = [tuple(order) for order in discounts]
+        self.weights = [tuple(order) for order in weights]
         self._set(model)
         if self._given is not None:
             # Every token of a tokenizer is frequent in its own text, so rare ones say nothing.
             undefined = [reason for reason in undefined if not reason.startswith("order 1 ")]
         if undefined:
+            fallback = self._smoothing.discount_fallback
+            if self.smoothing != "modified_kneser_ney" and fallback is not None:
+                fallback = (min(fallback[0], 0.5),)
             warnings.warn(
                 f"NGram: the counts do not define the discounts of {', '.join(undefined)}; "
-                f"{self._fallback} are used there; more text or a lower order avoids this",
+                f"{fallback} are used there; more text or a lower order avoids this",
                 UserWarning,
                 stacklevel=2,
             )
@@ -206,7 +293,22 @@ class NGram(LanguageModel):
     def _words(self) -> bool:
         return self._vocab_size is None
 
+    @property
+    def smoothing(self) -> str:
+        """Name of the method that :meth:`fit` uses."""
+        return self._smoothing.name
+
+    @property
+    def interpolate_unigrams(self) -> bool:
+        """Whether single tokens are interpolated with the uniform distribution."""
+        return self._smoothing.interpolate_unigrams
+
     # The protocol of language models.
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether the probabilities of all tokens sum to one: not with ``stupid_backoff``."""
+        return self.smoothing != "stupid_backoff"
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -341,6 +443,20 @@ class NGram(LanguageModel):
         return not self._is_absent(np.array([token])).any()
 
     @property
+    def has_words(self) -> bool:
+        """Whether tokens are words, and not ids of a tokenizer or of nothing."""
+        return self._words
+
+    def word_ids(self, text: str, *, finish: bool) -> Array:
+        """Ids of the words of a text and of the ``</s>`` after its lines, as scoring has them.
+
+        Args:
+            text: lines of words.
+            finish: whether the last line ends though it has no line break.
+        """
+        return self._model.encode(text, finish).astype(np.int64)
+
+    @property
     def vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
         if self._words:
@@ -355,6 +471,66 @@ class NGram(LanguageModel):
     def __repr__(self) -> str:
         counts = "" if self._fitted is None else f", counts={self.counts}"
         return f"NGram(order={self.order}{counts})"
+
+    # Smaller models.
+
+    def prune(self, threshold: float) -> Self:
+        """A model without the n-grams that matter least, by relative entropy.
+
+        Kneser-Ney models lose more by it than Katz or Witten-Bell models of the same size: their
+        lower orders, of which the frequencies of contexts are taken, do not estimate these.
+
+        Args:
+            threshold: n-grams are dropped that each change the model's perplexity by less than
+                this share, such as 1e-8. Single tokens stay.
+
+        Raises:
+            ValueError: the threshold is negative, or the model's scores do not sum to one.
+
+        Reference:
+            Stolcke, Entropy-based pruning of backoff language models, 1998; Chelba et al., Study on
+            interaction between entropy pruning and Kneser-Ney smoothing, 2010.
+        """
+        if not 0 <= threshold < math.inf:
+            raise ValueError(f"NGram: threshold: expected a number from 0 up, got {threshold:g}")
+        if not self.is_normalized:
+            raise ValueError("NGram: prune: expected probabilities that sum to one")
+        return self._changed(self._model.prune(float(threshold)))
+
+    def limit(self, words: Iterable[str]) -> Self:
+        """A model of these words only: all others are ``<unk>``, which gets their probability.
+
+        Raises:
+            ValueError: tokens are ids, or the model's scores do not sum to one.
+        """
+        if not self.is_normalized:
+            raise ValueError("NGram: limit: expected probabilities that sum to one")
+        return self._changed(self._model.limit(list(words)))
+
+    def sums(
+        self, *, tolerance: float = 1e-6, most: int = 10
+    ) -> tuple[int, int, list[tuple[float, str]]]:
+        """Whether the probabilities of all tokens after each context of the model sum to one.
+
+        Args:
+            tolerance: how far from one a sum may be.
+            most: how many of the worst contexts are named.
+
+        Returns:
+            How many contexts there are, how many of their sums are wrong, and sum and words of the
+            worst, those furthest from one first.
+        """
+        return self._model.sums(float(tolerance), int(most))
+
+    @classmethod
+    def merged(cls, models: Sequence[Self], weights: Sequence[float]) -> Self:
+        """The linear mixture of models as one; see :func:`lamina.lm.mix`."""
+        return models[0]._changed(_kernels.ngram_mix([m._model for m in models], list(weights)))
+
+    def _changed(self, model: _kernels.NGramModel) -> Self:
+        new = copy.copy(self)
+        new._set(model)
+        return new
 
     # Files.
 
@@ -404,9 +580,9 @@ class NGram(LanguageModel):
             "vocab_size": self._vocab_size,
             "inferred": self._inferred,
             "tokenizer": self._given is not None,
-            "interpolate_unigrams": self.interpolate_unigrams,
+            **self._smoothing.config(),
             "discounts": self.discounts,
-            "discount_fallback": self._fallback,
+            "weights": self.weights,
         }
         contents: dict[str, files.Content] = {
             _CONFIG: json.dumps(config, indent=2) + "\n",
@@ -429,47 +605,14 @@ class NGram(LanguageModel):
         """
         source = files.find_folder(folder)
         files.check_folder(source, {_CONFIG, _ARPA})
-        config = _config(source / _CONFIG)
+        config = read_config(source / _CONFIG)
         if config["tokenizer"] and tokenizer is None:
             tokenizer = texts.Tokenizer.from_pretrained(source)
         size = None if config["tokenizer"] else config["vocab_size"]
         new = cls.load_arpa(source / _ARPA, tokenizer=tokenizer, vocab_size=size)
-        new.interpolate_unigrams = config["interpolate_unigrams"]
-        new.discounts = [tuple(three) for three in config["discounts"]]
+        new._smoothing = Smoothing.from_config(config)
+        new.discounts = [tuple(order) for order in config["discounts"]]
         # Folders of earlier versions lack these two.
+        new.weights = [tuple(order) for order in config.get("weights", [])]
         new._inferred = config.get("inferred", False)
-        fallback = config.get("discount_fallback", _DISCOUNT_FALLBACK)
-        new._fallback = None if fallback is None else _fallback(fallback)
         return new
-
-
-def _fallback(given: bool | Sequence[float]) -> tuple[float, ...] | None:
-    if isinstance(given, bool):
-        return _DISCOUNT_FALLBACK if given else None
-    discounts = tuple(float(discount) for discount in given)
-    if len(discounts) != 3 or any(
-        not 0 < discount <= most for most, discount in enumerate(discounts, 1)
-    ):
-        raise ValueError(
-            "NGram: discount_fallback: expected three numbers above 0 and at most 1, 2 and 3, "
-            f"got {discounts}"
-        )
-    return discounts
-
-
-def _config(path: Path) -> dict[str, Any]:
-    config = files.read_json(path)
-    if config.get("class") != "NGram":
-        raise files.FormatError(path, "expected the configuration of an NGram")
-    size, discounts = config.get("vocab_size"), config.get("discounts")
-    if (
-        not isinstance(config.get("tokenizer"), bool)
-        or not isinstance(config.get("interpolate_unigrams"), bool)
-        or not (size is None or isinstance(size, int))
-        or not isinstance(config.get("inferred", False), bool)
-        or not isinstance(config.get("discount_fallback") or [], list)
-        or not isinstance(discounts, list)
-        or not all(isinstance(three, list) for three in discounts)
-    ):
-        raise files.FormatError(path, "expected the configuration of an NGram")
-    return config

@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 METHODS: dict[str, tuple[str, ...]] = {
     "mle": (),
@@ -29,6 +30,78 @@ _DEFAULTS: dict[str, Any] = {
     "alpha": 0.4,
 }
 _NUMBERS = ("gamma", "largest", "discount", "alpha")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smoothing:
+    """A method and what it is told.
+
+    Attributes:
+        name: one of :data:`METHODS`.
+        options: all options that the method has.
+        interpolate_unigrams: see :class:`~lamina.lm.NGram`, as the next two.
+        discount_unigrams: whether words never seen have a probability.
+        discount_fallback: discounts where the counts define none.
+    """
+
+    name: str
+    options: dict[str, Any]
+    interpolate_unigrams: bool = True
+    discount_unigrams: bool = True
+    discount_fallback: tuple[float, ...] | None = (0.5, 1.0, 1.5)
+
+    @property
+    def fits_weights(self) -> bool:
+        """Whether it needs held-out text."""
+        return self.name == "jelinek_mercer" and self.options["weights"] is None
+
+    def kernel(self, *, precise: bool) -> dict[str, Any]:
+        """What the estimating kernels are given."""
+        numbers = [value for option, value in self.options.items() if option in _NUMBERS]
+        return {
+            "smoothing": self.name,
+            "interpolate": self.options.get("interpolate", True),
+            "number": numbers[0] if numbers else None,
+            "weights": self.options.get("weights"),
+            "bucketed": self.options.get("bucketed", False),
+            "interpolate_unigrams": self.interpolate_unigrams,
+            "discount_unigrams": self.discount_unigrams,
+            "discount_fallback": self.discount_fallback,
+            "precise": precise,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """What a file of JSON keeps."""
+        return {
+            "smoothing": self.name,
+            "smoothing_options": self.options,
+            "interpolate_unigrams": self.interpolate_unigrams,
+            "discount_unigrams": self.discount_unigrams,
+            "discount_fallback": self.discount_fallback,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """What :meth:`config` was of; folders of earlier versions lack all but one.
+
+        Raises:
+            ValueError: something is out of range. TypeError: something is of another type.
+        """
+        name = config.get("smoothing", "modified_kneser_ney")
+        options = config.get("smoothing_options", {})
+        flags = config.get("interpolate_unigrams"), config.get("discount_unigrams", True)
+        fallback = config.get("discount_fallback", cls.discount_fallback)
+        if not isinstance(name, str) or not isinstance(options, dict):
+            raise TypeError("smoothing: expected a name and options")
+        if not all(isinstance(flag, bool) for flag in flags):
+            raise TypeError("smoothing: expected true or false")
+        return cls(
+            name=name,
+            options=check_options(name, options),
+            interpolate_unigrams=bool(flags[0]),
+            discount_unigrams=bool(flags[1]),
+            discount_fallback=None if fallback is None else check_fallback(fallback),
+        )
 
 
 def parse_smoothing(text: str) -> dict[str, Any]:
@@ -84,6 +157,25 @@ def check_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
         value = given.get(option)
         options[option] = _DEFAULTS[option] if value is None else _checked(option, value)
     return options
+
+
+def check_fallback(given: bool | Sequence[float]) -> tuple[float, ...] | None:
+    """The three discounts in place of undefined ones.
+
+    Raises:
+        ValueError: they are others than three numbers in range.
+    """
+    if isinstance(given, bool):
+        return Smoothing.discount_fallback if given else None
+    discounts = tuple(float(discount) for discount in given)
+    if len(discounts) != 3 or any(
+        not 0 < discount <= most for most, discount in enumerate(discounts, 1)
+    ):
+        raise ValueError(
+            "NGram: discount_fallback: expected three numbers above 0 and at most 1, 2 and 3, "
+            f"got {discounts}"
+        )
+    return discounts
 
 
 def _known(name: str, given: str) -> str:

@@ -94,6 +94,26 @@ def parts_of(data: Any) -> Iterator[Any]:
     return rest
 
 
+def held_out_words(texts: Any, corpus: _kernels.NGramCorpus) -> Array | None:
+    """The kernel's ids of the sentences of held-out texts, ``<s>`` before each.
+
+    Raises:
+        TypeError: they are no texts.
+    """
+    if texts is None:
+        return None
+    pieces = []
+    for text in parts_of(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise TypeError(f"NGram: held_out: expected texts as the data, got {kind}")
+        ids = corpus.encode(text)
+        if ids.size:
+            starts = np.append(0, np.flatnonzero(ids == END)[:-1] + 1)
+            pieces.append(np.insert(ids, starts, BEGIN))
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.uint32)
+
+
 def checked(ids: Ids, size: int = 2**32 - 1 - SPECIAL) -> Array:
     """Ids as int64 ``[L]``, all below ``size``."""
     array = np.asarray(ids)

@@ -106,7 +106,7 @@ impl Model {
     }
 
     /// Moves `path` on to `node`, at or after its own.
-    fn advance(&self, path: &mut [u32], node: u32) {
+    pub(super) fn advance(&self, path: &mut [u32], node: u32) {
         let last = path.len() - 1;
         path[last] = node;
         for depth in (0..last).rev() {

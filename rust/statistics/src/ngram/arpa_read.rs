@@ -28,10 +28,13 @@ const BETWEEN_CHECKS: usize = 1 << 16;
 
 /// The n-grams of one length as they stand in the file.
 #[derive(Debug, Default)]
-struct Section {
-    words: Vec<u32>,
-    prob: Vec<f32>,
-    backoff: Vec<f32>,
+pub(super) struct Section {
+    /// The words of all n-grams one after the other; none for single words, whose place is the id.
+    pub(super) words: Vec<u32>,
+    /// Logarithms of their probabilities.
+    pub(super) prob: Vec<f32>,
+    /// Logarithms of their back-off weights; empty at the highest order.
+    pub(super) backoff: Vec<f32>,
 }
 
 impl Model {
@@ -344,7 +347,7 @@ fn section<R: BufRead>(
 }
 
 /// Makes the trie, adding nodes for beginnings and ends of n-grams that the file lacks.
-fn assemble(
+pub(super) fn assemble(
     vocabulary: Vocabulary,
     mut sections: Vec<Section>,
     missing: Vec<u32>,
