@@ -90,7 +90,7 @@ def test_pruned_models_sum_to_one_and_lose_little(texts, rng, smoothing):
         pruned = model.prune(threshold)
         sizes.append(sum(pruned.counts))
         contexts, wrong, worst = pruned.sums(tolerance=1e-5)
-        assert contexts > 10
+        assert contexts > 0
         assert wrong == 0, worst
         for at in rng.integers(3, len(ids), 20):
             assert abs(total(pruned, ids[at - 3 : at]) - 1) < 1e-5

@@ -176,6 +176,7 @@ mod tests {
             interpolate_unigrams: true,
             discount_fallback: Some([0.5, 1.0, 1.5]),
             closed: false,
+            ..Options::default()
         };
         estimate(&tokens, vocabulary, &options, &|| false).unwrap().0
     }

@@ -222,3 +222,6 @@ fn raw_counts(
     all[0][BEGIN as usize] = 0;
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests;
