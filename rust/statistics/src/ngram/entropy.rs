@@ -14,8 +14,8 @@
 //! Reference: Stolcke, Entropy-based pruning of backoff language models, 1998.
 
 use super::arpa_read::{Section, assemble};
-use super::normalise::{normalise, power};
-use super::{BEGIN, END, Model, Stop, Vocabulary, check};
+use super::normalise::{check_at, normalise, power};
+use super::{BEGIN, END, Model, Stop, Vocabulary};
 use crate::{Error, Result};
 
 const NATURAL: f64 = std::f64::consts::LN_10;
@@ -28,11 +28,11 @@ impl Model {
         let mut kept: Vec<Vec<bool>> = Vec::new();
         let mut begins = vec![false; self.levels[self.order() - 1].nodes()];
         for index in (1..self.order()).rev() {
-            check(stop)?;
             let contexts = &self.levels[index - 1];
             let mut own = self.without_blank(index);
             let mut is_context = vec![false; contexts.nodes()];
             for (context, is_context) in is_context.iter_mut().enumerate() {
+                check_at(context, stop)?;
                 let history = power(joint[index - 1][context]);
                 self.judge(index, context, history, threshold, &begins, &mut own);
                 *is_context = contexts.children(context as u32).any(|child| own[child]);
@@ -146,12 +146,12 @@ impl Model {
         let blank = self.levels[0].blank.iter().filter_map(|&word| id(word)).collect();
         let mut sections = vec![Section { words: Vec::new(), prob, backoff }];
         for (index, kept) in (1..).zip(kept) {
-            check(stop)?;
             let level = &self.levels[index];
             let mut section = Section::default();
             if level.nodes() > 0 {
                 let mut path = self.path(index + 1, 0);
                 for node in 0..level.nodes() {
+                    check_at(node, stop)?;
                     self.advance(&mut path, node as u32);
                     let word = |depth: usize| match depth {
                         0 => path[0],

@@ -7,13 +7,15 @@
 
 use super::arpa_read::{Section, assemble};
 use super::kneser_ney::LOG_ZERO;
-use super::normalise::{normalise, power};
+use super::normalise::{check_at, normalise, power};
 use super::trie::BLOCK;
 use super::{BEGIN, END, Model, SPECIAL, Stop, UNKNOWN, Vocabulary, check};
 use crate::threads;
 use crate::{Error, Result};
 
 const OP: &str = "ngram_mix";
+/// Blocks of n-grams between two looks at whether to stop.
+const GROUP: usize = 8;
 
 /// A model of the mixture and its ids of the mixture's words.
 struct Part<'a> {
@@ -36,19 +38,20 @@ pub fn mix(models: &[&Model], weights: &[f64], stop: Stop<'_>) -> Result<Model> 
     let order = models.iter().map(|model| model.order()).max().unwrap_or(1);
     let mut sections = Vec::new();
     for length in 1..=order {
-        check(stop)?;
         let words = match length {
             1 => (0..vocabulary.len() as u32).collect(),
-            _ => union(models, &vocabulary, length),
+            _ => union(models, &vocabulary, length, stop)?,
         };
-        let count = words.len() / length;
-        let blocks = threads::map(count.div_ceil(BLOCK), count * 2000, |block| {
-            let range = block * BLOCK * length..((block + 1) * BLOCK * length).min(words.len());
-            let ngrams = words[range].chunks_exact(length);
-            ngrams.map(|ngram| log10(&parts, ngram)).collect::<Vec<f32>>()
-        });
-        check(stop)?;
-        let prob = blocks.concat();
+        let mut prob = Vec::with_capacity(words.len() / length);
+        for group in words.chunks(GROUP * BLOCK * length) {
+            check(stop)?;
+            let blocks: Vec<&[u32]> = group.chunks(BLOCK * length).collect();
+            let logs = threads::map(blocks.len(), group.len() * 500, |block| {
+                let ngrams = blocks[block].chunks_exact(length);
+                ngrams.map(|ngram| log10(&parts, ngram)).collect::<Vec<f32>>()
+            });
+            logs.iter().for_each(|logs| prob.extend_from_slice(logs));
+        }
         let backoff = vec![0.0; if length == order { 0 } else { prob.len() }];
         sections.push(Section {
             words: if length == 1 { Vec::new() } else { words },
@@ -95,7 +98,7 @@ fn part<'a>(model: &'a Model, weight: f64, joint: &Vocabulary) -> Part<'a> {
 }
 
 /// The n-grams of `length` words of all models, ascending.
-fn union(models: &[&Model], joint: &Vocabulary, length: usize) -> Vec<u32> {
+fn union(models: &[&Model], joint: &Vocabulary, length: usize, stop: Stop<'_>) -> Result<Vec<u32>> {
     let mut all = Vec::new();
     for model in models.iter().filter(|model| model.order() >= length) {
         let own = &model.vocabulary;
@@ -111,6 +114,7 @@ fn union(models: &[&Model], joint: &Vocabulary, length: usize) -> Vec<u32> {
         }
         let mut path = model.path(length, 0);
         for node in 0..level.nodes() as u32 {
+            check_at(node as usize, stop)?;
             model.advance(&mut path, node);
             if level.blank.binary_search(&node).is_err() {
                 all.push(ids[path[0] as usize]);
@@ -123,7 +127,7 @@ fn union(models: &[&Model], joint: &Vocabulary, length: usize) -> Vec<u32> {
     let mut ngrams: Vec<&[u32]> = all.chunks_exact(length).collect();
     ngrams.sort_unstable();
     ngrams.dedup();
-    ngrams.concat()
+    Ok(ngrams.concat())
 }
 
 /// Logarithm of the mixture's probability of the last word after the others.

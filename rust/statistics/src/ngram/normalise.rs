@@ -7,6 +7,8 @@ use crate::Result;
 
 /// Probability that is no more than rounding.
 const NOTHING: f64 = 1e-9;
+/// Nodes handled between two looks at whether to stop.
+const BETWEEN_CHECKS: usize = 1 << 16;
 
 /// What the probabilities of all words after each context sum to.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,10 +31,10 @@ impl Model {
         found.add(empty, tolerance, most, Vec::new);
         let mut shorter = Vec::new();
         for index in 0..self.order() - 1 {
-            check(stop)?;
             let (level, next) = (&self.levels[index], &self.levels[index + 1]);
             let mut sums = Vec::with_capacity(level.nodes());
             for node in 0..level.nodes() {
+                check_at(node, stop)?;
                 let children = level.children(node as u32);
                 let below = match index {
                     0 => empty,
@@ -89,6 +91,11 @@ impl Sums {
     }
 }
 
+/// Asks once in a while, as `at` goes up one by one.
+pub(super) fn check_at(at: usize, stop: Stop<'_>) -> Result<()> {
+    if at.is_multiple_of(BETWEEN_CHECKS) { check(stop) } else { Ok(()) }
+}
+
 /// The number of which this is the logarithm to base 10.
 pub(super) fn power(log: f64) -> f64 {
     10f64.powf(log)
@@ -98,12 +105,12 @@ pub(super) fn power(log: f64) -> f64 {
 /// of the model the probability that backing off yields.
 pub(super) fn normalise(levels: &mut [Level], stop: Stop<'_>) -> Result<()> {
     for index in 0..levels.len() - 1 {
-        check(stop)?;
         let (lower, upper) = levels.split_at_mut(index + 1);
         let (level, next) = (&mut lower[index], &mut upper[0]);
         let mut blank = next.blank.as_slice();
         let mut backoff = vec![0.0f32; level.nodes()];
         for (node, backoff) in backoff.iter_mut().enumerate() {
+            check_at(node, stop)?;
             let children = level.children(node as u32);
             let (mut left, mut others) = (1.0, 1.0);
             let blanks = blank.partition_point(|&child| (child as usize) < children.end);

@@ -7,8 +7,9 @@
 //! gamma / (c(h) + gamma V), `<unk>` among them, and contexts never seen 1 / V.
 
 use super::super::kneser_ney::{Options, base, close};
+use super::super::normalise::check_at;
 use super::super::trie::Level;
-use super::super::{BEGIN, SPECIAL, Stop, check};
+use super::super::{BEGIN, SPECIAL, Stop};
 use super::tables::{store, store_backoff};
 use crate::Result;
 
@@ -43,12 +44,12 @@ pub(super) fn fill(
     close(&mut levels[0], unseen, options, &counts[0]);
     store(&mut levels[0], &prob, options.precise);
     for index in 1..order {
-        check(stop)?;
         let (below, above) = levels.split_at_mut(index);
         let (contexts, level) = (&mut below[index - 1], &mut above[0]);
         let (first, after_begin) = &begin[index - 1];
         let mut prob = vec![1.0 / all; counts[index].len()];
         for context in 0..contexts.nodes() {
+            check_at(context, stop)?;
             let children = contexts.children(context as u32);
             let whole =
                 index + 1 == order || (*first..first + after_begin.len()).contains(&context);

@@ -6,8 +6,9 @@
 //! from sparse data, 1980.
 
 use super::super::kneser_ney::{Options, base};
+use super::super::normalise::check_at;
 use super::super::trie::Level;
-use super::super::{BEGIN, Stop, check};
+use super::super::{BEGIN, Stop};
 use super::OP;
 use crate::{Error, Result};
 
@@ -97,14 +98,14 @@ fn fit(
 ) -> Result<Vec<Vec<f64>>> {
     let mut weights = start.clone();
     for _ in 0..ROUNDS {
-        check(stop)?;
         let mut kept: Vec<Vec<f64>> = start
             .iter()
             .map(|classes| classes.iter().map(|weight| prior * weight).collect())
             .collect();
         let mut all: Vec<Vec<f64>> =
             start.iter().map(|classes| vec![prior; classes.len()]).collect();
-        for event in events {
+        for (at, event) in events.iter().enumerate() {
+            check_at(at, stop)?;
             expect(event, &weights, &mut kept, &mut all);
         }
         let mut change = 0.0f64;
@@ -159,9 +160,7 @@ fn events(
     let mut all = Vec::new();
     let mut begin = 0;
     for (at, &word) in tokens.iter().enumerate() {
-        if at.is_multiple_of(1 << 16) {
-            check(stop)?;
-        }
+        check_at(at, stop)?;
         if word == BEGIN {
             begin = at;
             continue;
