@@ -111,8 +111,8 @@ class _Rules(NamedTuple):
 
 
 _RULES = {
-    "IOB1": _Rules("IOB", ("OI?", "II!", "OB?", "IB?", "BI!", "BB?"), ("BI=", "II="),
-                   ("IO?", "II!", "IB?", "BO?", "BI!", "BB?")),
+    "IOB1": _Rules("IOB", ("OI?", "II!", "BI?", "IB=", "BB="), ("BI=", "II="),
+                   ("IO?", "II!", "IB?", "BO?", "BI!", "BB=")),
     "IOB2": _Rules("IOB", ("?B?",), ("BI=", "II="),
                    ("IO?", "II!", "IB?", "BO?", "BI!", "BB?")),
     "IOE1": _Rules("IOE", ("OI?", "II!", "OE?", "IE!", "EI?", "EE?"), ("II=", "IE="),

@@ -2,7 +2,8 @@
 
     python -m venv ENV && ENV/bin/pip install seqeval==1.2.2 && ENV/bin/python make_entities.py
 
-Ten groups of 1,000 pairs of sequences; `labels` is the recipe, repeated in the test.
+Nine groups of 1,000 pairs of sequences; IOE1 is left out, as seqeval does not read all of it.
+`labels` is the recipe, repeated in the test.
 """
 
 import json
@@ -60,6 +61,7 @@ def main():
         options = {} if scheme is None else {"mode": "strict", "scheme": SCHEMES[scheme]}
         case = {"seed": seed, "prefixes": prefixes, "scheme": scheme}
         cases.append({**case, "scores": scores(true, found, **options)})
+    cases = [case for case in cases if case["scheme"] != "IOE1"]
     Path(__file__).with_name("entities.json").write_text(json.dumps(cases, indent=1) + "\n")
 
 
