@@ -17,6 +17,8 @@ NUMBERS = {
                {"ngram": 0.9, "python": 0.1}),
     "char-ngram": (812_441, 0.702, 1.43e6, 52_700, 9_340_112, 111_540, 4.924, 2.3,
                    {"ngram": 0.88, "python": 0.12}),
+    "hmm": (33_759, 4.49, 2.7e6, 8_120, 210_331, 45_120, 106.0, 2.775,
+            {"hmm": 0.97, "python": 0.03}),
     "rnn": (361_856, 15.21, 91_200, 4_310, 1_449_203, 45_120, 61.0, 2.402,
             {"rnn": 0.37, "matmul": 0.21, "loss": 0.19, "optimizer": 0.07, "embedding": 0.02,
              "python": 0.14}),
@@ -36,6 +38,7 @@ SAMPLES = {
     "Have the patricians of you. For your wants,\nYour suffering in this house of York, my lord.",
     "char-ngram": "DUKE VINCENTIO:\nThe good my lord, and that thou shalt not stay,\n"
     "I would have been the comfort of the sea\nThat you shall be my sister's brother.",
+    "hmm": "KING:\nAnd the slen of pith the,\nMENENIUS: and now.\nDien upon the old.",
     "rnn": "GLOUCESTER:\nI have been the world the soul of thee,\n"
     "And so the lord of the hand, and the man,\nThat I will be the king of my heart.",
     "lstm": "QUEEN ELIZABETH:\nWhy, how now, brother! what a state is this?\n"
@@ -136,5 +139,5 @@ def result():
 
 @pytest.fixture
 def comparison():
-    """Makes a comparison, of seven models where none is given; fields may be changed."""
+    """Makes a comparison, of eight models where none is given; fields may be changed."""
     return make_comparison

@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from lamina import lm, text
 from lamina.compare import family, fit_counts, select
 
 
@@ -56,6 +59,16 @@ def test_unknown_names(name, message):
 def test_one_method_is_named_once():
     with pytest.raises(ValueError, match="models: 'ngram3:witten_bell' is named twice"):
         select(["ngram3:witten_bell", "ngram3", "ngram3:witten-bell"])
+
+
+def test_an_hmm_reads_a_part_of_a_long_text_several_times(rng):
+    chosen = family(" HMM")
+    assert (chosen.name, chosen.title) == ("hmm", "HMM")
+    tokenizer = text.CharTokenizer.train("abcd")
+    model = lm.HMM(2, tokenizer=tokenizer, n_iter=3, tol=0.0)
+    ids = rng.integers(0, 4, 300)
+    assert fit_counts(dataclasses.replace(chosen, most=200), model, ids) == 200 * model.monitor.iter
+    assert model.monitor.iter > 1
 
 
 def test_held_out_text_is_the_end_of_the_training_text():

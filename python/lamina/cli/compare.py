@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--models",
     metavar="LIST",
     help="Families, with commas: ngram1 to ngram20 and char-ngram, also with a smoothing as in "
-    "ngram3:katz, rnn, lstm, gru, gpt.",
+    "ngram3:katz, hmm, rnn, lstm, gru, gpt.",
 )
 @click.option(
     "--tokenizer",

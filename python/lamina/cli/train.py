@@ -36,7 +36,7 @@ _VALIDATION = 20_000
     type=float,
     metavar="SECONDS",
     callback=seconds_given,
-    help="Training time, 60 if there are no --steps; n-grams take one pass.",
+    help="Training time, 60 if there are no --steps; n-grams and hmm stop by themselves.",
 )
 @click.option("--steps", type=COUNT, help="Training steps; with them alone a run repeats.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Makes a run repeat.")

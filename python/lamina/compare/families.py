@@ -28,6 +28,7 @@ class Family:
         build: makes the untrained model for the shared tokenizer and the training text.
         options: what ``fit`` of a network is given.
         held_out: whether ``fit`` needs a part of the training text to itself.
+        most: tokens that it learns from at most, where passes over more would take too long.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Family:
     build: Callable[[text.Tokenizer, str], lm.LanguageModel]
     options: dict[str, float] | None = None
     held_out: bool = False
+    most: int | None = None
 
 
 COUNTS = "1st: counts, from 1951"
@@ -50,7 +52,11 @@ CHARACTER_ORDER = 7
 CONTEXT = 64
 _LEAST_BPE = 256
 
-DEFAULT = ("ngram1", "ngram3", "ngram5", "char-ngram", "rnn", "lstm", "gpt")
+STATES = 32
+_UPDATES = 30
+_HMM_TOKENS = 500_000
+
+DEFAULT = ("ngram1", "ngram3", "ngram5", "char-ngram", "hmm", "rnn", "lstm", "gpt")
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,23 @@ def _char_ngram(smoothing: str | None) -> Family:
     )
 
 
+def _hmm() -> Family:
+    return Family(
+        name="hmm",
+        title="HMM",
+        generation=COUNTS,
+        architecture=f"{STATES} hidden states, each with its table of the frequency of each token",
+        learning=(
+            f"{_UPDATES} passes of expected counting (Baum-Welch) over at most {_HMM_TOKENS:,} "
+            "tokens, from random tables"
+        ),
+        application="parts of speech, names in texts, speech before networks, genes",
+        reach=f"everything, through one of {STATES} states",
+        build=lambda tokenizer, _text: lm.HMM(STATES, tokenizer=tokenizer, n_iter=_UPDATES),
+        most=_HMM_TOKENS,
+    )
+
+
 def _recurrent(cell: str) -> Family:
     titles = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
     gates = {
@@ -225,6 +248,8 @@ def family(name: str) -> Family:
         return _char_ngram(match[2])
     if match and int(match[1]) <= 20:
         return _ngram(int(match[1]), match[2])
+    if name == "hmm":
+        return _hmm()
     if name in ("rnn", "lstm", "gru"):
         return _recurrent(name)
     if name == "gpt":
@@ -232,6 +257,7 @@ def family(name: str) -> Family:
     known = [
         *(f"ngram{order}" for order in range(1, 21)),
         "char-ngram",
+        "hmm",
         "rnn",
         "lstm",
         "gru",
@@ -240,7 +266,8 @@ def family(name: str) -> Family:
     near = difflib.get_close_matches(name, known, 1)
     raise ValueError(
         f"unknown model {given!r}{f', did you mean {near[0]}?' if near else ':'} expected ngram1 "
-        "to ngram20 or char-ngram, also with a smoothing as in ngram3:katz, rnn, lstm, gru or gpt"
+        "to ngram20 or char-ngram, also with a smoothing as in ngram3:katz, hmm, rnn, lstm, gru "
+        "or gpt"
     )
 
 
@@ -265,19 +292,24 @@ def fit_options(chosen: Family) -> dict[str, Any]:
     return {name: value if name == "lr" else int(value) for name, value in options.items()}
 
 
-def fit_counts(chosen: Family, model: Any, ids: Array) -> None:
+def fit_counts(chosen: Family, model: Any, ids: Array) -> int:
     """Fit a model of a family that has no options: it reads the text and stops by itself.
 
     Args:
         chosen: its family; where that needs held-out text, it gets the last tenth of ``ids``.
         model: what the family has built.
         ids: of the training text.
+
+    Returns:
+        Tokens learnt from, in all passes.
     """
+    ids = ids[: chosen.most]
     if chosen.held_out:
         cut = len(ids) - max(len(ids) // 10, 1)
         model.fit(ids[:cut], held_out=ids[cut:])
     else:
         model.fit(ids)
+    return len(ids) * (model.monitor.iter if isinstance(model, lm.HMM) else 1)
 
 
 def check_tokenizer(name: str) -> None:

@@ -53,7 +53,7 @@ class ModelResult:
         bits_per_byte: on the held-out part; compares between all.
         oov_mass: share of held-out tokens that are unknown.
         curve: seconds and bits per byte from before the first step to the end, all on the
-            beginning of the held-out part; of an n-gram model the end alone.
+            beginning of the held-out part; of what is no network the end alone.
         kernels: share of the training time in each family of kernels; ``python`` is the rest.
         sample: a text it wrote.
         normalized: whether it gives probabilities; scores that do not sum to one, as those of
@@ -230,7 +230,7 @@ def compare(
         models: names of families, see :func:`lamina.compare.family`.
         tokenizer: ``char``, ``word``, ``bpe`` or ``bpe:SIZE``, shared by all but ``char-ngram``.
         seconds: training time of each network, 15 where there are no ``steps`` either; n-grams
-            need one pass and stop by themselves.
+            and the HMM stop by themselves.
         steps: training steps of each network; with them alone, figures that are not times repeat.
         seed: of initial weights, batches and samples.
         benchmark: whether to measure the kernels beside NumPy's as well.
@@ -457,8 +457,7 @@ class _Job:
     def _train(self, model: Any, ids: Array, watch: _Watch, curve: _Curve) -> int:
         """Train; how many tokens the model learnt from."""
         if self.family.options is None:
-            fit_counts(self.family, model, ids)
-            return len(ids)
+            return fit_counts(self.family, model, ids)
         model.fit(
             ids,
             steps=self.steps,
