@@ -178,7 +178,7 @@ def test_drawings_are_sound_and_take_the_colours_of_the_page(page):
 
 def test_tables_have_captions_and_headings(page):
     assert page.count("<table") == page.count("<caption") == 4
-    assert page.count('scope="row"') == 7 + 7 + 6
+    assert page.count('scope="row"') == 8 + 3 + 8 + 6
     assert re.search(r"<b>2\.20</b><span class=\"hidden\"> \(best\)", page)
 
 

@@ -265,7 +265,7 @@ def entropy_reading(comparison: Comparison) -> list[str]:
 # Where the time went.
 
 
-def kernel_shares(models: Sequence[ModelResult], limit: int = 7) -> tuple[list[str], list[Shares]]:
+def kernel_shares(models: Sequence[ModelResult], limit: int = 8) -> tuple[list[str], list[Shares]]:
     """The ``limit`` longest kernels of all models, and each model's shares of them.
 
     ``python`` and ``other``, where they occur, come last.
