@@ -19,6 +19,7 @@ mod layers;
 mod loss;
 mod matmul;
 mod ngram;
+mod ngram_state;
 mod norm;
 mod optimizer;
 mod pooling;
@@ -80,6 +81,8 @@ mod _kernels {
     use crate::ngram::{
         NGramCorpus, NGramModel, ngram_count, ngram_estimate, ngram_estimate_ids, ngram_mix,
     };
+    #[pymodule_export]
+    use crate::ngram_state::NGramState;
     #[pymodule_export]
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,

@@ -5,13 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lamina_kernels::Result;
-use lamina_statistics::ngram::{self, Model, Options, Smoothing, Vocabulary, Weights};
+use lamina_statistics::ngram::container::Verify;
+use lamina_statistics::ngram::{
+    self, Form, Model, Options, SPECIAL, Smoothing, State, Step, Totals, Verbosity, Vocabulary,
+    Weights,
+};
 use ndarray::{Array2, Ix1};
 use numpy::{IntoPyArray, PyArray1, PyArray2};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::convert::{array, enter, interrupted};
+use crate::ngram_state::NGramState;
 
 const KERNEL: &str = "ngram";
 
@@ -139,7 +145,7 @@ type Estimated = (NGramModel, Vec<Vec<f64>>, Vec<Vec<f64>>, Vec<String>);
 
 fn estimate(tokens: &[u32], vocabulary: Vocabulary, options: &Options) -> Result<Estimated> {
     let (model, report) = ngram::estimate(tokens, vocabulary, options, &interrupted)?;
-    Ok((NGramModel { model }, report.discounts, report.weights, report.undefined))
+    Ok((model.into(), report.discounts, report.weights, report.undefined))
 }
 
 /// The model of a corpus.
@@ -187,15 +193,47 @@ pub(crate) fn ngram_mix(
     models: Vec<Py<NGramModel>>,
     weights: Vec<f64>,
 ) -> PyResult<NGramModel> {
-    let models: Vec<&Model> = models.iter().map(|model| &model.get().model).collect();
-    enter(py, KERNEL, usize::MAX, || ngram::mix(&models, &weights, &interrupted))
-        .map(|model| NGramModel { model })
+    enter(py, KERNEL, usize::MAX, || {
+        let tries: Result<Vec<&Model>> =
+            models.iter().map(|model| model.get().model.trie()).collect();
+        ngram::mix(&tries?, &weights, &interrupted)
+    })
+    .map(NGramModel::from)
 }
 
 /// A back-off n-gram model.
 #[pyclass(frozen, module = "lamina._kernels")]
 pub(crate) struct NGramModel {
-    model: Model,
+    model: Form,
+}
+
+impl From<Model> for NGramModel {
+    fn from(model: Model) -> Self {
+        Self { model: Form::Trie(model) }
+    }
+}
+
+impl NGramModel {
+    /// The id of a word or, as the model's own, of a token.
+    fn id_of(&self, word: &Bound<'_, PyAny>) -> PyResult<u32> {
+        let vocabulary = self.model.vocabulary();
+        let numbers = vocabulary.is_numbers();
+        if let Ok(text) = word.cast::<PyString>() {
+            if numbers {
+                return Err(PyTypeError::new_err("NGram: word: expected an id, got a text"));
+            }
+            return Ok(vocabulary.query(text.to_str()?));
+        }
+        let id: u32 = word.extract().map_err(|_| {
+            let kind = word.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("NGram: word: expected a word or an id, got {kind}"))
+        })?;
+        Ok(if numbers { id.saturating_add(SPECIAL.len() as u32) } else { id })
+    }
+
+    fn take_step(&self, py: Python<'_>, state: &State, word: u32) -> PyResult<Step> {
+        enter(py, KERNEL, 0, || self.model.step(state, word))
+    }
 }
 
 #[pymethods]
@@ -206,13 +244,57 @@ impl NGramModel {
     fn load_arpa(py: Python<'_>, path: PathBuf, vocab_size: Option<u32>) -> PyResult<Self> {
         let numbers = vocab_size.map(|size| size as usize);
         enter(py, KERNEL, usize::MAX, || Model::load_arpa(&path, numbers, &interrupted))
+            .map(Self::from)
+    }
+
+    /// Reads a binary file of any form; unless `lazy`, all of it is compared with its checksums.
+    #[staticmethod]
+    #[pyo3(signature = (path, lazy, /))]
+    fn load_binary(py: Python<'_>, path: PathBuf, lazy: bool) -> PyResult<Self> {
+        let verify = if lazy { Verify::Lazy } else { Verify::Whole };
+        enter(py, KERNEL, usize::MAX, || Form::load_binary(&path, verify, &interrupted))
             .map(|model| Self { model })
+    }
+
+    /// Writes a binary file in the form `kind`, with codes of `bits` bits where that is `compact`.
+    #[pyo3(signature = (path, kind, bits, /))]
+    fn save_binary(&self, py: Python<'_>, path: PathBuf, kind: &str, bits: u32) -> PyResult<()> {
+        enter(py, KERNEL, usize::MAX, || self.model.save_binary(&path, kind, bits, &interrupted))
+    }
+
+    /// The model in the form `kind`.
+    #[pyo3(signature = (kind, bits, /))]
+    fn convert(&self, py: Python<'_>, kind: &str, bits: u32) -> PyResult<Self> {
+        enter(py, KERNEL, usize::MAX, || self.model.convert(kind, bits, &interrupted))
+            .map(|model| Self { model })
+    }
+
+    /// `trie`, `probing` or `compact`.
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.model.kind()
+    }
+
+    /// How many ids there are where tokens are ids.
+    #[getter]
+    fn numbers(&self) -> Option<usize> {
+        let vocabulary = self.model.vocabulary();
+        vocabulary.is_numbers().then(|| vocabulary.len() - SPECIAL.len())
+    }
+
+    /// The most by which a logarithm was rounded; zero but for the compact form.
+    #[getter]
+    fn error(&self) -> f32 {
+        match &self.model {
+            Form::Compact(model) => model.error(),
+            _ => 0.0,
+        }
     }
 
     /// Writes an ARPA file, compressed where `path` ends in `.gz`.
     #[pyo3(signature = (path, /))]
     fn save_arpa(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        enter(py, KERNEL, usize::MAX, || self.model.save_arpa(&path, &interrupted))
+        enter(py, KERNEL, usize::MAX, || self.model.trie()?.save_arpa(&path, &interrupted))
     }
 
     /// Words in the longest n-grams.
@@ -229,7 +311,7 @@ impl NGramModel {
 
     /// How many words there are.
     fn __len__(&self) -> usize {
-        self.model.vocabulary.len()
+        self.model.vocabulary().len()
     }
 
     /// Ids of words that training did not see and that only round off the vocabulary, ascending.
@@ -239,14 +321,14 @@ impl NGramModel {
 
     /// The words in the order of their ids.
     fn vocabulary(&self) -> Vec<Cow<'_, str>> {
-        let vocabulary = &self.model.vocabulary;
+        let vocabulary = self.model.vocabulary();
         (0..vocabulary.len() as u32).map(|id| vocabulary.word(id)).collect()
     }
 
     /// The id of `word`.
     #[pyo3(signature = (word, /))]
     fn id(&self, word: &str) -> Option<u32> {
-        self.model.vocabulary.id(word)
+        self.model.vocabulary().id(word)
     }
 
     /// Ids of the words of `text`, with `</s>` after each line; after the last one only where a
@@ -259,7 +341,7 @@ impl NGramModel {
         finish: bool,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let cost = text.len() * 2;
-        let ids = enter(py, KERNEL, cost, || Ok(self.model.vocabulary.encode(text, finish)))?;
+        let ids = enter(py, KERNEL, cost, || Ok(self.model.vocabulary().encode(text, finish)))?;
         Ok(ids.into_pyarray(py))
     }
 
@@ -292,36 +374,135 @@ impl NGramModel {
         let tokens = array::<u32, Ix1>("tokens", tokens)?;
         let tokens = tokens.c_order()?;
         let tokens = tokens.as_slice().unwrap_or_default();
-        let cost = self.model.vocabulary.len() * 2;
+        let cost = self.model.vocabulary().len() * 2;
         let logs = enter(py, KERNEL, cost, || self.model.next(tokens, sentences))?;
         Ok(logs.into_pyarray(py))
     }
     /// The model without the n-grams whose loss changes its perplexity by less than `threshold`.
     #[pyo3(signature = (threshold, /))]
     fn prune(&self, py: Python<'_>, threshold: f64) -> PyResult<Self> {
-        enter(py, KERNEL, usize::MAX, || self.model.prune(threshold, &interrupted))
-            .map(|model| Self { model })
+        enter(py, KERNEL, usize::MAX, || self.model.trie()?.prune(threshold, &interrupted))
+            .map(Self::from)
     }
 
     /// The model of only `words`, the special ones besides.
     #[pyo3(signature = (words, /))]
     fn limit(&self, py: Python<'_>, words: Vec<String>) -> PyResult<Self> {
-        enter(py, KERNEL, usize::MAX, || self.model.limit(&words, &interrupted))
-            .map(|model| Self { model })
+        enter(py, KERNEL, usize::MAX, || self.model.trie()?.limit(&words, &interrupted))
+            .map(Self::from)
     }
 
     /// How many contexts there are, how many whose probabilities do not sum to one within
     /// `tolerance`, and the sums and words of the `most` worst.
     #[pyo3(signature = (tolerance, most, /))]
     fn sums(&self, py: Python<'_>, tolerance: f64, most: usize) -> PyResult<Sums> {
-        let sums =
-            enter(py, KERNEL, usize::MAX, || self.model.sums(tolerance, most, &interrupted))?;
-        let vocabulary = &self.model.vocabulary;
+        let sums = enter(py, KERNEL, usize::MAX, || {
+            self.model.trie()?.sums(tolerance, most, &interrupted)
+        })?;
+        let vocabulary = self.model.vocabulary();
         let named = |words: Vec<u32>| {
             let words: Vec<_> = words.into_iter().map(|word| vocabulary.word(word)).collect();
             words.join(" ")
         };
         let worst = sums.worst.into_iter().map(|(sum, words)| (sum, named(words))).collect();
         Ok((sums.contexts, sums.wrong, worst))
+    }
+
+    /// Logarithm to base 10 of the probability of `word` after `state`, and the state after it.
+    #[pyo3(signature = (state, word, /))]
+    fn step(
+        &self,
+        py: Python<'_>,
+        state: &NGramState,
+        word: &Bound<'_, PyAny>,
+    ) -> PyResult<(f64, NGramState)> {
+        let step = self.take_step(py, &state.state, self.id_of(word)?)?;
+        Ok((step.log10, NGramState { state: step.state }))
+    }
+
+    /// The same, in single precision, with the state put into `out`.
+    #[pyo3(signature = (state, word, out, /))]
+    fn step_into(
+        &self,
+        py: Python<'_>,
+        state: &Bound<'_, NGramState>,
+        word: &Bound<'_, PyAny>,
+        out: &Bound<'_, NGramState>,
+    ) -> PyResult<f32> {
+        // Both may be the same object.
+        let before = state.borrow().state;
+        let step = self.take_step(py, &before, self.id_of(word)?)?;
+        out.borrow_mut().state = step.state;
+        Ok(step.single)
+    }
+
+    /// The same with the length of the n-gram, and whether the word is unknown.
+    #[pyo3(signature = (state, word, out, /))]
+    fn full_step_into(
+        &self,
+        py: Python<'_>,
+        state: &Bound<'_, NGramState>,
+        word: &Bound<'_, PyAny>,
+        out: &Bound<'_, NGramState>,
+    ) -> PyResult<(f32, u8, bool)> {
+        let before = state.borrow().state;
+        let id = self.id_of(word)?;
+        let step = self.take_step(py, &before, id)?;
+        out.borrow_mut().state = step.state;
+        Ok((step.single, step.length, id == ngram::UNKNOWN))
+    }
+
+    /// The state at the beginning of a sentence.
+    fn begin_state(&self) -> NGramState {
+        NGramState { state: self.model.begin_state() }
+    }
+
+    /// Makes `out` that state.
+    #[pyo3(signature = (out, /))]
+    fn begin_into(&self, out: &mut NGramState) {
+        out.state = self.model.begin_state();
+    }
+
+    /// Makes `out` a state that remembers nothing.
+    #[pyo3(signature = (out, /))]
+    fn null_into(&self, out: &mut NGramState) {
+        out.state = State::NULL;
+    }
+
+    /// The state after `tokens`, which begin a text.
+    #[pyo3(signature = (tokens, sentences, /))]
+    fn state(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        sentences: bool,
+    ) -> PyResult<NGramState> {
+        let tokens = array::<u32, Ix1>("tokens", tokens)?;
+        let tokens = tokens.c_order()?;
+        let tokens = tokens.as_slice().unwrap_or_default();
+        let state = enter(py, KERNEL, 0, || self.model.state_after(tokens, sentences))?;
+        Ok(NGramState { state })
+    }
+
+    /// What is printed of the lines of `text`, and the sums of [`Totals`].
+    #[pyo3(signature = (text, context, verbosity, /))]
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+        context: bool,
+        verbosity: u8,
+    ) -> PyResult<(Bound<'py, PyBytes>, f64, f64, u64, u64)> {
+        let verbosity = match verbosity {
+            0 => Verbosity::Summary,
+            1 => Verbosity::Sentence,
+            _ => Verbosity::Word,
+        };
+        let mut totals = Totals::default();
+        let printed = enter(py, KERNEL, text.len() * 10, || {
+            self.model.query(text, context, verbosity, &mut totals, &interrupted)
+        })?;
+        let Totals { log10, log10_unknown, tokens, unknown } = totals;
+        Ok((PyBytes::new(py, &printed), log10, log10_unknown, tokens, unknown))
     }
 }

@@ -6,6 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
+use lamina_statistics::ngram::container::Verify;
+use lamina_statistics::ngram::{Form, Model};
+
 /// The system's allocator, which knows how much is in use at most.
 struct Counting;
 
@@ -90,15 +93,12 @@ const ARPA: &str = "\\data\\\nngram 1=4\nngram 2=2\n\n\\1-grams:\n-1.5\t<unk>\n-
 #[test]
 fn arpa() {
     survives("model.arpa", ARPA.as_bytes(), |path| {
-        lamina_statistics::ngram::Model::load_arpa(path, None, &|| false)
-            .map(|_| ())
-            .map_err(|error| error.to_string())
+        Model::load_arpa(path, None, &|| false).map(|_| ()).map_err(|error| error.to_string())
     });
 }
 
 #[test]
 fn trie() {
-    use lamina_statistics::ngram::{Model, container::Verify};
     let path = std::env::temp_dir().join(format!("lamina-whole-trie-{}", std::process::id()));
     let model = Model::read_arpa(ARPA.as_bytes(), "test", None, &|| false).unwrap();
     model.save_binary(&path, &|| false).unwrap();
@@ -134,4 +134,79 @@ fn word_vectors() {
                 .map_err(|error| error.to_string())
         });
     }
+}
+
+/// A larger model, whose tables have more than a line.
+fn many() -> Model {
+    let words: Vec<String> = (0..40).map(|word| format!("w{word}")).collect();
+    let mut arpa = String::from("\\data\\\nngram 1=43\nngram 2=200\nngram 3=100\n\n\\1-grams:\n");
+    for word in ["<unk>", "<s>", "</s>"].into_iter().chain(words.iter().map(String::as_str)) {
+        arpa.push_str(&format!("-1.5\t{word}\t-0.3\n"));
+    }
+    arpa.push_str("\n\\2-grams:\n");
+    for at in 0..200 {
+        let ngram = format!("{} {}", words[at % 40], words[(at * 7 + at / 40) % 40]);
+        arpa.push_str(&format!("-0.{at}\t{ngram}\t-0.{}\n", at % 9));
+    }
+    arpa.push_str("\n\\3-grams:\n");
+    for at in 0..100 {
+        let ngram = format!("{} {} {}", words[at % 40], words[at * 3 % 40], words[at / 40]);
+        arpa.push_str(&format!("-0.{at}\t{ngram}\n"));
+    }
+    arpa.push_str("\n\\end\\\n");
+    Model::read_arpa(arpa.as_bytes(), "test", None, &|| false).unwrap()
+}
+
+#[test]
+fn compressed_arpa() {
+    let folder = std::env::temp_dir().join(format!("lamina-whole-gz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("model.arpa.gz");
+    many().save_arpa(&path, &|| false).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    survives("model.arpa.gz", &whole, |path| {
+        Model::load_arpa(path, None, &|| false).map(|_| ()).map_err(|error| error.to_string())
+    });
+}
+
+#[test]
+fn probing_and_compact() {
+    let folder = std::env::temp_dir().join(format!("lamina-whole-forms-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("model.bin");
+    for kind in ["probing", "compact"] {
+        Form::Trie(many()).save_binary(&path, kind, 8, &|| false).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for verify in [Verify::Whole, Verify::Lazy] {
+            survives(&format!("{kind}-{verify:?}.bin"), &whole, |path| {
+                let model = Form::load_binary(path, verify, &|| false)
+                    .map_err(|error| error.to_string())?;
+                let tokens: Vec<u32> = (0..200).map(|at| 2 + at * 7 % 41).collect();
+                let ask = || {
+                    model.score(&tokens, true, true, &|| false)?;
+                    model.next(&tokens[..3], true)?;
+                    model.state_after(&tokens, true)
+                };
+                ask().map(|_| ()).map_err(|error| error.to_string())
+            });
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_file_that_unpacks_to_very_much_is_refused() {
+    use std::io::Write;
+    let path = std::env::temp_dir().join(format!("lamina-bomb-{}.gz", std::process::id()));
+    let mut file = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+    file.write_all(b"\\data\\\nngram 1=3\nngram 2=90000000\n\n\\1-grams:\n").unwrap();
+    file.write_all(b"-1\t<unk>\n-1\t<s>\n-1\t</s>\n\n\\2-grams:\n").unwrap();
+    for _ in 0..100_000 {
+        file.write_all(&b"-1\t<s> </s>\n".repeat(10)).unwrap();
+    }
+    std::fs::write(&path, file.finish().unwrap()).unwrap();
+    let error = Model::load_arpa(&path, None, &|| false).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.contains("unpacks to more than"), "{error}");
 }

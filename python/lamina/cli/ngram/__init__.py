@@ -3,6 +3,7 @@
 import click
 
 from lamina.cli.ngram.changing import check, mix, prune
+from lamina.cli.ngram.querying import convert, query
 
 
 @click.group(short_help="Count, train, query, prune, mix, check and convert n-gram models.")
@@ -10,5 +11,5 @@ def ngram() -> None:
     """Work with n-gram models and count files."""
 
 
-for command in (prune, mix, check):
+for command in (query, convert, prune, mix, check):
     ngram.add_command(command)

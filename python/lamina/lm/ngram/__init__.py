@@ -1,5 +1,6 @@
 """N-gram language models."""
 
-from lamina.lm.ngram.model import NGram, TokenScore
+from lamina.lm.ngram.model import NGram
+from lamina.lm.ngram.querying import QueryTotals, State, TokenScore
 
-__all__ = ["NGram", "TokenScore"]
+__all__ = ["NGram", "QueryTotals", "State", "TokenScore"]

@@ -6,8 +6,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lamina import _kernels, files
 from lamina import text as texts
 from lamina.lm.base import Array, Ids, LanguageModel, Tokenizer, encode
 from lamina.lm.ngram.config import read_config
+from lamina.lm.ngram.querying import Queries
 from lamina.lm.ngram.smoothing import Smoothing, check_fallback, check_options
 from lamina.lm.ngram.tokens import (
     BEGIN,
@@ -35,21 +36,7 @@ _MAX_ORDER = 20
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
 
 
-class TokenScore(NamedTuple):
-    """What :meth:`NGram.full_scores` says of a token.
-
-    Attributes:
-        log10: logarithm to base 10 of its probability given those before it.
-        ngram_length: words in the longest n-gram of the model that ends in it.
-        oov: whether it is not in the vocabulary.
-    """
-
-    log10: float
-    ngram_length: int
-    oov: bool
-
-
-class NGram(LanguageModel):
+class NGram(Queries, LanguageModel):
     """A back-off n-gram model, by default with interpolated modified Kneser-Ney smoothing.
 
     With ``a`` the count of an n-gram, which below the highest order, and unless it begins a
@@ -393,43 +380,6 @@ class NGram(LanguageModel):
             return np.zeros(ids.shape, bool)
         return self._absent.take(self._absent.searchsorted(ids), mode="clip") == ids
 
-    # KenLM's names, and its logarithms to base 10.
-
-    def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
-        """Logarithm to base 10 of the probability of a sentence.
-
-        Args:
-            sentence: words apart by white space, or with a tokenizer any text.
-            bos: whether it follows ``<s>``; without, nothing is known before its first token.
-            eos: whether ``</s>`` is predicted after it; with a tokenizer there is none.
-        """
-        return float(self._sentence(sentence, bos, eos)[1].sum())
-
-    def full_scores(
-        self, sentence: str, bos: bool = True, eos: bool = True
-    ) -> Iterator[TokenScore]:
-        """The same for each token, the last of which is ``</s>`` where ``eos`` says so."""
-        ids, log10, lengths = self._sentence(sentence, bos, eos)
-        unknown = self._unknown(ids).tolist()
-        for values in zip(log10.tolist(), lengths.tolist(), unknown, strict=True):
-            yield TokenScore(*values)
-
-    def perplexity(self, sentence: str) -> float:
-        """Inverse of the geometric mean of the probabilities of the tokens and ``</s>``."""
-        _, log10, _ = self._sentence(sentence, True, True)
-        if not log10.size:
-            raise ValueError("NGram: sentence: expected at least one token, got none")
-        return float(10.0 ** -log10.mean())
-
-    def _sentence(self, sentence: str, bos: bool, eos: bool) -> tuple[Array, Array, Array]:
-        if self._words:
-            ids = self._model.encode(sentence.replace("\n", " "), False)
-            if eos:
-                ids = np.append(ids, np.uint32(END))
-        else:
-            ids = self._kernel_ids(sentence, finish=False)
-        return ids, *self._model.score(ids, bos, False)
-
     def __contains__(self, token: object) -> bool:
         """Whether a word, or an id, is in the vocabulary that training saw."""
         if isinstance(token, str):
@@ -567,6 +517,21 @@ class NGram(LanguageModel):
         """
         new = cls(1, tokenizer=tokenizer, vocab_size=vocab_size)
         new._set(_kernels.NGramModel.load_arpa(path, new._vocab_size))
+        return new
+
+    def _empty(self) -> Self:
+        return copy.copy(self)
+
+    @classmethod
+    def _of(cls, model: _kernels.NGramModel, tokenizer: Tokenizer | None) -> Self:
+        size = model.numbers
+        if tokenizer is not None and tokenizer.vocab_size != size:
+            raise ValueError(
+                f"NGram: tokenizer: expected one of {size or 'no'} ids as the model has, "
+                f"got {tokenizer.vocab_size}"
+            )
+        new = cls(1, tokenizer=tokenizer, vocab_size=size if tokenizer is None else None)
+        new._set(model)
         return new
 
     def save(self, folder: PathLike) -> None:

@@ -23,6 +23,9 @@ const NO_UNKNOWN: f32 = -100.0;
 const ROUNDING: f32 = 1e-4;
 /// Fields of the longest n-gram, and one more to notice.
 const MAX_FIELDS: usize = MAX_ORDER + 3;
+/// Bytes that a compressed file may unpack to: some, and so many times its own.
+const UNPACKED: u64 = 1 << 20;
+const EXPANSION: u64 = 100;
 /// Lines read between two looks at whether to stop.
 const BETWEEN_CHECKS: usize = 1 << 16;
 
@@ -46,13 +49,11 @@ impl Model {
         let compressed = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
         let what = path.display().to_string();
         if compressed {
-            let decoder = MultiGzDecoder::new(file);
-            return Self::read_arpa(
-                BufReader::with_capacity(1 << 16, decoder),
-                &what,
-                numbers,
-                stop,
-            );
+            let packed = file.get_ref().metadata().map_err(failed)?.len();
+            let most = UNPACKED + packed.saturating_mul(EXPANSION);
+            let decoder = Bounded { source: MultiGzDecoder::new(file), left: most, most };
+            let source = BufReader::with_capacity(1 << 16, decoder);
+            return Self::read_arpa(source, &what, numbers, stop);
         }
         Self::read_arpa(file, &what, numbers, stop)
     }
@@ -87,6 +88,23 @@ impl Model {
         // To the end of the file, where a compressed one has its checksum.
         while lines.next()?.is_some() {}
         assemble(vocabulary, sections, missing, what, stop)
+    }
+}
+
+/// A source that fails where it gives more than it should.
+struct Bounded<R> {
+    source: R,
+    left: u64,
+    most: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            std::io::Error::other(format!("unpacks to more than {} bytes", self.most))
+        })?;
+        Ok(read)
     }
 }
 

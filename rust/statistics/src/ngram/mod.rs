@@ -6,26 +6,39 @@
 
 pub mod arpa;
 pub mod arpa_read;
+mod backward;
 mod binary;
+pub mod compact;
 pub mod container;
 pub mod count;
 mod entropy;
+pub mod form;
 mod keys;
 pub mod kneser_ney;
 pub mod mix;
 pub mod normalise;
+mod packed;
+pub mod probing;
+mod quantize;
+pub mod query;
 pub mod score;
 pub mod smoothing;
 mod sort;
+pub mod state;
 pub mod trie;
 pub mod vocab;
 
+pub use compact::Compact;
 pub use count::{Counts, count};
+pub use form::Form;
 pub use kneser_ney::{Options, estimate};
 pub use mix::mix;
 pub use normalise::Sums;
+pub use probing::Probing;
+pub use query::{Totals, Verbosity};
 pub use score::Scores;
 pub use smoothing::{Smoothing, Weights};
+pub use state::{State, Step};
 pub use trie::{Level, Model};
 pub use vocab::Vocabulary;
 

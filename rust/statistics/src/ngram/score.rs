@@ -5,14 +5,16 @@
 //! was read that is an n-gram of the model, at most as long as a context can be.
 #![allow(unsafe_code)]
 
+use super::backward::{Entry, check_tokens};
+use super::state::{self, Step, Sum};
 use super::{BEGIN, END, Model, Stop, check};
+use crate::Result;
 use crate::threads::{self, Shared};
-use crate::{Error, Result};
 
 /// Tokens scored by one task.
-const BLOCK: usize = 1 << 12;
+pub(super) const BLOCK: usize = 1 << 12;
 /// Tokens scored between two looks at whether to stop.
-const BETWEEN_CHECKS: usize = 1 << 18;
+pub(super) const BETWEEN_CHECKS: usize = 1 << 18;
 
 /// What scoring found out about each token.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -103,7 +105,7 @@ impl Model {
         sentences: bool,
         stop: Stop<'_>,
     ) -> Result<Scores> {
-        self.check_tokens("ngram_score", tokens)?;
+        check_tokens("ngram_score", &self.vocabulary, tokens)?;
         let mut log10 = vec![0.0; tokens.len()];
         let mut length = vec![0; tokens.len()];
         let (log_out, length_out) = (Shared::new(&mut log10), Shared::new(&mut length));
@@ -139,6 +141,92 @@ impl Model {
         }
     }
 
+    /// One word after `before`, which need not come from this form of the model.
+    pub(super) fn step_from(&self, before: &state::State, word: u32) -> Step {
+        let known = before.words.len().min(usize::from(before.length)).min(self.order() - 1);
+        let mut ngram: Vec<u32> = before.words()[..known].iter().rev().copied().collect();
+        ngram.push(word);
+        let (length, node) = (0..=known)
+            .find_map(|from| Some((known + 1 - from, self.find(&ngram[from..])?)))
+            .unwrap_or((1, word));
+        let prob = self.levels[length - 1].prob[node as usize];
+        let left_out = before.backoffs().get(length - 1..).unwrap_or_default();
+        let found = State { length, node };
+        Step {
+            log10: f64::sum(prob, left_out),
+            single: f32::sum(prob, left_out),
+            length: self.true_length(found) as u8,
+            state: self.outside(self.context(found), &ngram),
+        }
+    }
+
+    /// The state at a node, of the last words of `ngram`, without the words that do not matter.
+    fn outside(&self, state: State, ngram: &[u32]) -> state::State {
+        let mut nodes = Vec::with_capacity(state.length);
+        let mut now = state;
+        while now.length > 0 {
+            nodes.push(now);
+            now = self.shorter(now);
+        }
+        let matters = |state: &State| {
+            let level = &self.levels[state.length - 1];
+            level.backoff[state.node as usize] != 0.0 || !level.children(state.node).is_empty()
+        };
+        let from = nodes.iter().position(matters).unwrap_or(nodes.len());
+        let mut outside = state::State::NULL;
+        for (node, &word) in nodes[from..].iter().rev().zip(ngram.iter().rev()) {
+            outside.push(word, self.levels[node.length - 1].backoff[node.node as usize]);
+        }
+        outside
+    }
+
+    /// The state after `tokens` as [`Self::step_from`] takes it.
+    pub(super) fn state_after(&self, tokens: &[u32], sentences: bool) -> state::State {
+        let state = self.state(tokens, true, sentences);
+        let mut words: Vec<u32> = vec![BEGIN];
+        for &word in tokens {
+            words.push(word);
+            if sentences && word == END {
+                words.push(BEGIN);
+            }
+        }
+        self.outside(state, &words)
+    }
+
+    /// For each n-gram of `length` words, the flags of [`Entry`].
+    pub(super) fn flags(&self, length: usize) -> Vec<u8> {
+        let level = &self.levels[length - 1];
+        let mut flags = vec![0; level.nodes()];
+        if length < self.order() {
+            for (node, flag) in flags.iter_mut().enumerate() {
+                if level.backoff[node] != 0.0 || !level.children(node as u32).is_empty() {
+                    *flag = Entry::RIGHT;
+                }
+            }
+            for &suffix in &self.levels[length].suffix {
+                flags[suffix as usize] |= Entry::LEFT;
+            }
+        }
+        // A single word is always an n-gram that was found.
+        if length > 1 {
+            level.blank.iter().for_each(|&node| flags[node as usize] |= Entry::BLANK);
+        }
+        flags
+    }
+
+    /// The first word of each n-gram of `length` words.
+    pub(super) fn first_words(&self, length: usize) -> Vec<u32> {
+        let mut first = vec![0; self.levels[length - 1].nodes()];
+        for word in 0..self.levels[0].nodes() as u32 {
+            let (mut from, mut to) = (word, word + 1);
+            for level in &self.levels[..length - 1] {
+                (from, to) = (level.children[from as usize], level.children[to as usize]);
+            }
+            first[from as usize..to as usize].fill(word);
+        }
+        first
+    }
+
     /// The state after `tokens`, which follows from the last few of them.
     fn state(&self, tokens: &[u32], begin: bool, sentences: bool) -> State {
         let reach = self.order() - 1;
@@ -160,7 +248,7 @@ impl Model {
     /// Natural logarithms of the probabilities of all words after `tokens`, which begin a text;
     /// minus infinity for `<s>`, which is never predicted.
     pub fn next(&self, tokens: &[u32], sentences: bool) -> Result<Vec<f64>> {
-        self.check_tokens("ngram_next", tokens)?;
+        check_tokens("ngram_next", &self.vocabulary, tokens)?;
         let mut contexts = Vec::with_capacity(self.order());
         let mut state = self.state(tokens, true, sentences);
         let mut backoff = 0.0;
@@ -182,20 +270,5 @@ impl Model {
         }
         logs[BEGIN as usize] = f64::NEG_INFINITY;
         Ok(logs)
-    }
-
-    fn check_tokens(&self, op: &'static str, tokens: &[u32]) -> Result<()> {
-        let words = self.vocabulary.len();
-        match tokens.iter().find(|&&word| word as usize >= words || word == BEGIN) {
-            None => Ok(()),
-            Some(&BEGIN) => {
-                let message = "expected words, got the id of <s>, which is never predicted";
-                Err(Error::value(op, "tokens", message))
-            }
-            Some(word) => {
-                let message = format!("expected ids below {words}, got {word}");
-                Err(Error::value(op, "tokens", message))
-            }
-        }
     }
 }

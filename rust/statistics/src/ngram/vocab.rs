@@ -218,6 +218,12 @@ impl Vocabulary {
         ids
     }
 
+    /// Hands the ids of the words of `line` to `each`.
+    #[inline(always)]
+    pub(super) fn query_each(&self, line: &str, each: &mut impl FnMut(u32)) {
+        words(line).for_each(|word| each(self.query(word)));
+    }
+
     /// The id of `word` where it stands in a text: `<s>` is as unknown there as any other.
     pub fn query(&self, word: &str) -> u32 {
         self.id(word).filter(|&id| id != BEGIN).unwrap_or(UNKNOWN)
@@ -225,7 +231,7 @@ impl Vocabulary {
 }
 
 /// The lines of `text`; the last one may lack its line feed.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line))
 }
 
