@@ -6,7 +6,7 @@ from lamina.lm.folder import load
 from lamina.lm.hmm import HMM
 from lamina.lm.mixture import Mixture, mix
 from lamina.lm.neural import NeuralLM
-from lamina.lm.ngram import NGram
+from lamina.lm.ngram import NGram, NGramCounts
 
 __all__ = [
     "HMM",
@@ -14,6 +14,7 @@ __all__ = [
     "LanguageModel",
     "Mixture",
     "NGram",
+    "NGramCounts",
     "NeuralLM",
     "Tokenizer",
     "evaluate",

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lamina_kernels::Result;
 use lamina_statistics::ngram::container::Verify;
 use lamina_statistics::ngram::{
-    self, Form, Model, Options, SPECIAL, Smoothing, State, Step, Totals, Verbosity, Vocabulary,
+    self, Form, Model, Options, Report, SPECIAL, Smoothing, State, Step, Totals, Verbosity, Vocabulary,
     Weights,
 };
 use ndarray::{Array2, Ix1};
@@ -39,48 +38,6 @@ pub(crate) fn ngram_count<'py>(
     Ok((ngrams.into_pyarray(py), found.counts.into_pyarray(py)))
 }
 
-/// Text read so far, as sentences of ids.
-#[pyclass(frozen, module = "lamina._kernels")]
-pub(crate) struct NGramCorpus {
-    read: Mutex<(Vocabulary, Vec<u32>)>,
-}
-
-impl NGramCorpus {
-    fn lock(&self) -> MutexGuard<'_, (Vocabulary, Vec<u32>)> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[pymethods]
-impl NGramCorpus {
-    #[new]
-    fn new() -> Self {
-        Self { read: Mutex::new((Vocabulary::new(), Vec::new())) }
-    }
-
-    /// Adds the lines of `text`, each as a sentence.
-    #[pyo3(signature = (text, /))]
-    fn add(&self, py: Python<'_>, text: &str) -> PyResult<()> {
-        // Whoever holds the lock may wait for the GIL, so it is given up before.
-        enter(py, KERNEL, usize::MAX, || {
-            let (vocabulary, tokens) = &mut *self.lock();
-            vocabulary.learn(text, tokens)
-        })
-    }
-
-    /// Ids of the words of `text`, `</s>` after each line.
-    #[pyo3(signature = (text, /))]
-    fn encode<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let ids = enter(py, KERNEL, usize::MAX, || Ok(self.lock().0.encode(text, true)))?;
-        Ok(ids.into_pyarray(py))
-    }
-
-    /// Tokens read, with those that begin and end sentences.
-    fn __len__(&self, py: Python<'_>) -> usize {
-        py.detach(|| self.lock().1.len())
-    }
-}
-
 /// How to smooth, a dictionary in Python.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -98,7 +55,13 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    fn options(self, order: usize, closed: bool, held_out: Option<Vec<u32>>) -> PyResult<Options> {
+    pub(crate) fn options(
+        self,
+        order: usize,
+        closed: bool,
+        held_out: Option<Vec<u32>>,
+        prune: Vec<u32>,
+    ) -> PyResult<Options> {
         let Self { number, interpolate, .. } = self;
         let smoothing = match self.smoothing.as_str() {
             "mle" => Smoothing::MaximumLikelihood,
@@ -124,6 +87,7 @@ impl Method {
             interpolate_unigrams: self.interpolate_unigrams,
             discount_fallback: self.discount_fallback,
             closed,
+            prune,
             smoothing,
             discount_unigrams: self.discount_unigrams,
             precise: self.precise,
@@ -131,7 +95,7 @@ impl Method {
     }
 }
 
-fn held_out(tokens: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<u32>>> {
+pub(crate) fn held_out(tokens: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<u32>>> {
     let Some(tokens) = tokens else { return Ok(None) };
     let tokens = array::<u32, Ix1>("held_out", tokens)?;
     Ok(Some(tokens.c_order()?.as_slice().unwrap_or_default().to_vec()))
@@ -141,31 +105,13 @@ fn held_out(tokens: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<u32>>> {
 type Sums = (usize, usize, Vec<(f64, String)>);
 
 /// The model, the discounts and the weights of each order, and which discounts are the fallback's.
-type Estimated = (NGramModel, Vec<Vec<f64>>, Vec<Vec<f64>>, Vec<String>);
+pub(crate) type Estimated = (NGramModel, Vec<Vec<f64>>, Vec<Vec<f64>>, Vec<String>);
 
-fn estimate(tokens: &[u32], vocabulary: Vocabulary, options: &Options) -> Result<Estimated> {
-    let (model, report) = ngram::estimate(tokens, vocabulary, options, &interrupted)?;
-    Ok((model.into(), report.discounts, report.weights, report.undefined))
+pub(crate) fn estimated((model, report): (Model, Report)) -> Estimated {
+    (model.into(), report.discounts, report.weights, report.undefined)
 }
 
-/// The model of a corpus.
-#[pyfunction]
-#[pyo3(signature = (corpus, order, method, held_out, /))]
-pub(crate) fn ngram_estimate(
-    py: Python<'_>,
-    corpus: &NGramCorpus,
-    order: usize,
-    method: Method,
-    held_out: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Estimated> {
-    let options = method.options(order, false, self::held_out(held_out)?)?;
-    enter(py, KERNEL, usize::MAX, || {
-        let read = corpus.lock();
-        estimate(&read.1, read.0.clone(), &options)
-    })
-}
-
-/// The same from `tokens`, in which 1 begins each text and the ids below `vocab_size` have 3 added.
+/// The model of `tokens`, in which 1 begins each text and the ids below `vocab_size` have 3 added.
 #[pyfunction]
 #[pyo3(signature = (tokens, vocab_size, order, method, held_out, /))]
 pub(crate) fn ngram_estimate_ids(
@@ -179,10 +125,12 @@ pub(crate) fn ngram_estimate_ids(
     let tokens = array::<u32, Ix1>("tokens", tokens)?;
     let tokens = tokens.c_order()?;
     let tokens = tokens.as_slice().unwrap_or_default();
-    let options = method.options(order, true, self::held_out(held_out)?)?;
+    let options = method.options(order, true, self::held_out(held_out)?, Vec::new())?;
     enter(py, KERNEL, usize::MAX, || {
-        estimate(tokens, Vocabulary::numbers(vocab_size as usize)?, &options)
+        let vocabulary = Vocabulary::numbers(vocab_size as usize)?;
+        ngram::estimate(tokens, vocabulary, &options, &interrupted)
     })
+    .map(estimated)
 }
 
 /// The linear mixture of models with weights that sum to one.
@@ -204,7 +152,7 @@ pub(crate) fn ngram_mix(
 /// A back-off n-gram model.
 #[pyclass(frozen, module = "lamina._kernels")]
 pub(crate) struct NGramModel {
-    model: Form,
+    pub(crate) model: Form,
 }
 
 impl From<Model> for NGramModel {

@@ -53,7 +53,7 @@ enum Keep {
     /// A file that others may read too.
     Shared(#[allow(dead_code, reason = "it is there to be dropped")] Arc<Mmap>),
     /// A file of this buffer's own.
-    Own(#[allow(dead_code, reason = "it is there to be dropped")] MmapMut),
+    Own(#[allow(dead_code, reason = "it is there to be dropped")] Arc<MmapMut>),
 }
 
 /// An array read like a slice.
@@ -78,9 +78,10 @@ impl<T: Plain> Buffer<T> {
         Some(Self { start, len, keep: Keep::Shared(Arc::clone(map)), values: PhantomData })
     }
 
-    /// The first `len` values of a file that is nobody else's; nothing where there are fewer.
-    pub fn own(mut map: MmapMut, len: usize) -> Option<Self> {
-        let start = map.as_mut_ptr().cast::<T>();
+    /// The first `len` values of a file whose map nobody else reads or writes; nothing where there
+    /// are fewer.
+    pub(crate) fn own(map: Arc<MmapMut>, len: usize) -> Option<Self> {
+        let start = map.as_ptr().cast_mut().cast::<T>();
         if map.len() / size_of::<T>() < len || align_of::<T>() > 4096 {
             return None;
         }
@@ -121,6 +122,12 @@ impl<T: Plain> Deref for Buffer<T> {
     fn deref(&self) -> &[T] {
         // SAFETY: the vector or the map that `keep` holds is there as long as the buffer.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl<T: Plain> AsRef<[T]> for Buffer<T> {
+    fn as_ref(&self) -> &[T] {
+        self
     }
 }
 

@@ -1,4 +1,5 @@
 //! Files that appear under their name when they are complete.
+#![allow(unsafe_code)]
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -41,4 +42,17 @@ pub(crate) fn replace<R>(path: &Path, write: impl FnOnce(&mut File) -> Result<R>
     #[cfg(unix)]
     File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     written
+}
+
+/// Has the system begin to write `file` to the disk, so that less is left when all must be there.
+pub(crate) fn start_writing(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let whole = libc::SYNC_FILE_RANGE_WRITE;
+        // SAFETY: the descriptor is open; a hint, whose failure does not matter.
+        unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, whole) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }

@@ -10,5 +10,6 @@ mod files;
 pub mod hmm;
 pub mod ngram;
 pub mod word2vec;
+pub mod scratch;
 
 pub(crate) use lamina_kernels::{Error, Result, threads};

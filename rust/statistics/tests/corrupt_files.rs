@@ -210,3 +210,19 @@ fn a_file_that_unpacks_to_very_much_is_refused() {
     std::fs::remove_file(&path).unwrap();
     assert!(error.contains("unpacks to more than"), "{error}");
 }
+fn counts() {
+    use lamina_statistics::ngram::{Shard, Vocabulary};
+    let path = std::env::temp_dir().join(format!("lamina-whole-counts-{}", std::process::id()));
+    let (mut vocabulary, mut tokens) = (Vocabulary::new(), Vec::new());
+    vocabulary.learn("a b c\nb a\nc c a b\n", &mut tokens).unwrap();
+    let shard = Shard::count(&tokens, vocabulary, 3, None, &|| false).unwrap();
+    shard.save(&path, &|| false).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    survives("model.counts", &whole, |path| {
+        Shard::load(path, &|| false)
+            .and_then(|read| read.merge(&shard, &|| false))
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    });
+}

@@ -3,6 +3,7 @@
 import click
 
 from lamina.cli.ngram.changing import check, mix, prune
+from lamina.cli.ngram.estimating import count, estimate, merge, train
 from lamina.cli.ngram.querying import convert, query
 
 
@@ -11,5 +12,5 @@ def ngram() -> None:
     """Work with n-gram models and count files."""
 
 
-for command in (query, convert, prune, mix, check):
+for command in (count, merge, estimate, train, query, convert, prune, mix, check):
     ngram.add_command(command)

@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -31,6 +30,7 @@ from lamina.lm.ngram.tokens import (
 )
 
 PathLike = str | os.PathLike[str]
+Estimated = tuple[_kernels.NGramModel, list[list[float]], list[list[float]], list[str]]
 
 _MAX_ORDER = 20
 _CONFIG, _ARPA = "config.json", "model.arpa.gz"
@@ -196,25 +196,21 @@ class NGram(Queries, LanguageModel):
         Warns:
             UserWarning: the discounts of an order are undefined; see ``discount_fallback``.
         """
-        if (held_out is None) == self._smoothing.fits_weights:
-            expected = "text to fit the weights on" if held_out is None else "none"
-            raise ValueError(f"NGram: held_out: expected {expected} with {self.smoothing}")
+        self._check_held_out(held_out)
         parts = parts_of(data)
         first = next(parts, None)
         rest: Iterable[Any] = parts if first is None else itertools.chain([first], parts)
         # Without a tokenizer or a size, the data say what tokens are.
         words = self._given is None and (self._vocab_size is None or self._inferred)
-        method = self._smoothing.kernel(precise=self._precise)
         if words and (first is None or isinstance(first, str)):
-            corpus = _kernels.NGramCorpus()
+            corpus = _kernels.NGramText()
             for part in rest:
                 if not isinstance(part, str):
                     kind = type(part).__name__
                     raise TypeError(f"NGram: data: expected texts after the first, got {kind}")
                 corpus.add(part)
-            estimated = _kernels.ngram_estimate(
-                corpus, self.order, method, held_out_words(held_out, corpus)
-            )
+            method, held = self.method(corpus, held_out)
+            estimated = corpus.estimate(self.order, method, [], held)
             self._vocab_size = None
         else:
             stream, largest = self._stream(rest)
@@ -222,26 +218,11 @@ class NGram(Queries, LanguageModel):
             if largest >= size:
                 raise ValueError(f"NGram: ids: expected ids below {size}, got {largest}")
             held = None if held_out is None else self._stream(parts_of(held_out))[0]
+            method = self._smoothing.kernel(precise=self._precise)
             estimated = _kernels.ngram_estimate_ids(stream, size, self.order, method, held)
             self._inferred = words
             self._vocab_size = size
-        model, discounts, weights, undefined = estimated
-        self.discounts = [tuple(order) for order in discounts]
-        self.weights = [tuple(order) for order in weights]
-        self._set(model)
-        if self._given is not None:
-            # Every token of a tokenizer is frequent in its own text, so rare ones say nothing.
-            undefined = [reason for reason in undefined if not reason.startswith("order 1 ")]
-        if undefined:
-            fallback = self._smoothing.discount_fallback
-            if self.smoothing != "modified_kneser_ney" and fallback is not None:
-                fallback = (min(fallback[0], 0.5),)
-            warnings.warn(
-                f"NGram: the counts do not define the discounts of {', '.join(undefined)}; "
-                f"{fallback} are used there; more text or a lower order avoids this",
-                UserWarning,
-                stacklevel=2,
-            )
+        self._adopt(estimated)
         return self
 
     def _stream(self, parts: Iterable[Any]) -> tuple[Array, int]:
@@ -269,6 +250,45 @@ class NGram(Queries, LanguageModel):
         shift = 0 if self._words else SPECIAL
         absent = model.absent().astype(np.int64)
         self._absent = absent[absent >= SPECIAL] - shift
+
+    def method(
+        self,
+        corpus: _kernels.NGramText | _kernels.NGramShard,
+        held_out: str | Iterable[str] | None = None,
+    ) -> tuple[dict[str, Any], Array | None]:
+        """How the kernels are told to estimate: the method, and tokens of held-out texts.
+
+        Args:
+            corpus: whose words these are.
+            held_out: as of :meth:`fit`.
+        """
+        self._check_held_out(held_out)
+        return self._smoothing.kernel(precise=self._precise), held_out_words(held_out, corpus)
+
+    def adopt(self, estimated: Estimated) -> Self:
+        """Take an estimate over words that the kernels made by :meth:`method`."""
+        self._vocab_size = None
+        self._adopt(estimated)
+        return self
+
+    def warn_undefined(self, undefined: Sequence[str], *, stacklevel: int = 3) -> None:
+        """Say which discounts of an estimate are the fallback's."""
+        self._smoothing.warn_undefined(undefined, stacklevel=stacklevel + 1)
+
+    def _check_held_out(self, held_out: object) -> None:
+        if (held_out is None) == self._smoothing.fits_weights:
+            expected = "text to fit the weights on" if held_out is None else "none"
+            raise ValueError(f"NGram: held_out: expected {expected} with {self.smoothing}")
+
+    def _adopt(self, estimated: Estimated) -> None:
+        model, discounts, weights, undefined = estimated
+        self.discounts = [tuple(order) for order in discounts]
+        self.weights = [tuple(order) for order in weights]
+        self._set(model)
+        if self._given is not None:
+            # Every token of a tokenizer is frequent in its own text, so rare ones say nothing.
+            undefined = [reason for reason in undefined if not reason.startswith("order 1 ")]
+        self.warn_undefined(undefined, stacklevel=4)
 
     @property
     def _model(self) -> _kernels.NGramModel:

@@ -1,6 +1,7 @@
 """Smoothing of n-gram models by name: which there are, their options, and how both are written."""
 
 import difflib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -69,6 +70,20 @@ class Smoothing:
             "discount_fallback": self.discount_fallback,
             "precise": precise,
         }
+
+    def warn_undefined(self, undefined: Sequence[str], *, stacklevel: int) -> None:
+        """Say which discounts are the fallback's."""
+        if not undefined:
+            return
+        fallback = self.discount_fallback
+        if self.name != "modified_kneser_ney" and fallback is not None:
+            fallback = (min(fallback[0], 0.5),)
+        warnings.warn(
+            f"NGram: the counts do not define the discounts of {', '.join(undefined)}; "
+            f"{fallback} are used there; more text or a lower order avoids this",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
 
     def config(self) -> dict[str, Any]:
         """What a file of JSON keeps."""

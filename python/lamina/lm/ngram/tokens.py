@@ -94,7 +94,7 @@ def parts_of(data: Any) -> Iterator[Any]:
     return rest
 
 
-def held_out_words(texts: Any, corpus: _kernels.NGramCorpus) -> Array | None:
+def held_out_words(texts: Any, corpus: _kernels.NGramText | _kernels.NGramShard) -> Array | None:
     """The kernel's ids of the sentences of held-out texts, ``<s>`` before each.
 
     Raises:

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,6 +14,8 @@ use crate::{files, threads};
 
 /// Blocks of lines made between two looks at whether to stop.
 const BLOCKS: usize = 16;
+/// Blocks after which the system begins to write them to the disk.
+const BLOCKS_STARTED: usize = 64;
 
 impl Model {
     /// Writes the model to `path`, compressed where that ends in `.gz`. The file appears under its
@@ -20,8 +23,26 @@ impl Model {
     pub fn save_arpa(&self, path: &Path, stop: Stop<'_>) -> Result<()> {
         let compressed = path.extension().is_some_and(|extension| extension == "gz");
         files::replace(path, |file| {
-            self.write_arpa(compressed, stop, |bytes| {
-                file.write_all(bytes).map_err(|error| Error::io(path, &error))
+            std::thread::scope(|scope| {
+                // Blocks are written while the next ones are made.
+                let (send, receive) = sync_channel::<Vec<u8>>(4 * BLOCKS);
+                let writer = scope.spawn(move || {
+                    receive.iter().zip(1..).try_for_each(|(block, number)| {
+                        if number % BLOCKS_STARTED == 0 {
+                            files::start_writing(file);
+                        }
+                        file.write_all(&block).map_err(|error| Error::io(path, &error))
+                    })
+                });
+                let made = self.write_arpa(compressed, stop, |block| {
+                    // Nobody receives after an error, which is the one to be reported.
+                    send.send(block).map_err(|_| Error::Interrupted)
+                });
+                drop(send);
+                match writer.join() {
+                    Ok(written) => written.and(made),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
             })
         })
     }
@@ -31,7 +52,7 @@ impl Model {
         &self,
         compressed: bool,
         stop: Stop<'_>,
-        mut write: impl FnMut(&[u8]) -> Result<()>,
+        mut write: impl FnMut(Vec<u8>) -> Result<()>,
     ) -> Result<()> {
         let mut header = String::from("\\data\\\n");
         for (index, level) in self.levels.iter().enumerate() {
@@ -39,9 +60,9 @@ impl Model {
             let count = level.nodes() - blank.count();
             header.push_str(&format!("ngram {}={count}\n", index + 1));
         }
-        write(&packed(header.into_bytes(), compressed))?;
+        write(packed(header.into_bytes(), compressed))?;
         for length in 1..=self.order() {
-            write(&packed(format!("\n\\{length}-grams:\n").into_bytes(), compressed))?;
+            write(packed(format!("\n\\{length}-grams:\n").into_bytes(), compressed))?;
             let nodes = self.levels[length - 1].nodes();
             let blocks = nodes.div_ceil(BLOCK);
             for first in (0..blocks).step_by(BLOCKS) {
@@ -53,11 +74,11 @@ impl Model {
                     packed(self.lines(length, from as u32, to as u32), compressed)
                 });
                 for block in lines {
-                    write(&block)?;
+                    write(block)?;
                 }
             }
         }
-        write(&packed(b"\n\\end\\\n".to_vec(), compressed))
+        write(packed(b"\n\\end\\\n".to_vec(), compressed))
     }
 
     /// Whether a blank node is in the file all the same: other toolkits refuse one without the
@@ -72,8 +93,13 @@ impl Model {
         let mut out = Vec::with_capacity((to - from) as usize * (16 + 8 * length));
         let mut blank = &level.blank[level.blank.partition_point(|&node| node < from)..];
         let mut path = self.path(length, from);
+        // All words but the last, which many n-grams in a row have in common.
+        let mut prefix = Vec::new();
+        self.write_prefix(&path, &mut prefix);
         for node in from..to {
-            self.advance(&mut path, node);
+            if self.advance(&mut path, node) {
+                self.write_prefix(&path, &mut prefix);
+            }
             if blank.first() == Some(&node) {
                 blank = &blank[1..];
                 if !self.is_written(length, node) {
@@ -81,11 +107,10 @@ impl Model {
                 }
             }
             number(&mut out, level.prob[node as usize]);
-            for (depth, &node) in path.iter().enumerate() {
-                let word = if depth == 0 { node } else { self.levels[depth].words[node as usize] };
-                out.push(if depth == 0 { b'\t' } else { b' ' });
-                out.extend_from_slice(self.vocabulary.word(word).as_bytes());
-            }
+            out.push(b'\t');
+            out.extend_from_slice(&prefix);
+            let word = if length == 1 { node } else { level.words[node as usize] };
+            out.extend_from_slice(self.vocabulary.word(word).as_bytes());
             if let Some(&backoff) = level.backoff.get(node as usize) {
                 out.push(b'\t');
                 number(&mut out, backoff);
@@ -93,6 +118,16 @@ impl Model {
             out.push(b'\n');
         }
         out
+    }
+
+    /// The words of `path` but the last, each with a blank behind it.
+    fn write_prefix(&self, path: &[u32], prefix: &mut Vec<u8>) {
+        prefix.clear();
+        for (depth, &node) in path[..path.len() - 1].iter().enumerate() {
+            let word = if depth == 0 { node } else { self.levels[depth].words[node as usize] };
+            prefix.extend_from_slice(self.vocabulary.word(word).as_bytes());
+            prefix.push(b' ');
+        }
     }
 
     /// The nodes of the beginnings of n-gram `node`, itself the last.
@@ -105,8 +140,9 @@ impl Model {
         path
     }
 
-    /// Moves `path` on to `node`, at or after its own.
-    pub(super) fn advance(&self, path: &mut [u32], node: u32) {
+    /// Moves `path` on to `node`, at or after its own; whether more than the last word changes.
+    pub(super) fn advance(&self, path: &mut [u32], node: u32) -> bool {
+        let mut changed = false;
         let last = path.len() - 1;
         path[last] = node;
         for depth in (0..last).rev() {
@@ -118,7 +154,9 @@ impl Model {
             while below >= children[path[depth] as usize + 1] {
                 path[depth] += 1;
             }
+            changed = true;
         }
+        changed
     }
 }
 

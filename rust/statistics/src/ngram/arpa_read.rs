@@ -487,7 +487,7 @@ fn lacking_suffixes(
     stop: Stop<'_>,
 ) -> Result<Option<(usize, Vec<u32>)>> {
     for length in 2..=levels.len() {
-        trie::link_level(levels, length, stop)?;
+        trie::link_level(levels, length, None, stop)?;
         if length == 2 {
             continue;
         }
@@ -553,8 +553,8 @@ mod tests {
     fn what_is_written_reads_back() {
         let model = read(TINY.as_bytes()).unwrap();
         let mut written = Vec::new();
-        let write = |bytes: &[u8]| {
-            written.extend_from_slice(bytes);
+        let write = |bytes: Vec<u8>| {
+            written.extend(bytes);
             Ok(())
         };
         model.write_arpa(false, &|| false, write).unwrap();

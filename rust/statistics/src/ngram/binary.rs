@@ -46,7 +46,7 @@ impl Model {
             for (level, length) in self.levels.iter().zip(1..) {
                 level.write(writer, length, self.order())?;
             }
-            Ok(self.levels.iter().map(|level| level.nodes() as u64).collect())
+            Ok((self.levels.iter().map(|level| level.nodes() as u64).collect(), ()))
         })
     }
 
@@ -77,13 +77,28 @@ impl Model {
 }
 
 impl Level {
-    fn write(&self, writer: &mut Writer<'_>, length: usize, order: usize) -> Result<()> {
+    /// Writes what there is before suffixes and numbers.
+    pub(super) fn write_nodes(
+        &self,
+        writer: &mut Writer<'_>,
+        length: usize,
+        order: usize,
+    ) -> Result<()> {
         if length > 1 {
             writer.section("words", length, &self.words)?;
-            writer.section("suffix", length, &self.suffix)?;
         }
         if length < order {
             writer.section("children", length, &self.children)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, length: usize, order: usize) -> Result<()> {
+        self.write_nodes(writer, length, order)?;
+        if length > 1 {
+            writer.section("suffix", length, &self.suffix)?;
+        }
+        if length < order {
             writer.section("backoff", length, &self.backoff)?;
         }
         writer.section("prob", length, &self.prob)?;

@@ -272,7 +272,7 @@ impl Compact {
                     children.write(writer, length)?;
                 }
             }
-            Ok(self.counts.iter().map(|&count| count as u64).collect())
+            Ok((self.counts.iter().map(|&count| count as u64).collect(), ()))
         })
     }
 

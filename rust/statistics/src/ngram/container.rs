@@ -181,14 +181,14 @@ pub struct Writer<'a> {
 }
 
 /// Writes a file of `kind`, whose sections `write` adds; it returns how many n-grams there are of
-/// each length. The file appears under its name when it is complete.
-pub fn write(
+/// each length, and whatever else. The file appears under its name when it is complete.
+pub fn write<R>(
     path: &Path,
     kind: Kind,
     flags: u32,
     stop: Stop<'_>,
-    write: impl FnOnce(&mut Writer<'_>) -> Result<Vec<u64>>,
-) -> Result<()> {
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(Vec<u64>, R)>,
+) -> Result<R> {
     files::replace(path, |file| {
         let file = BufWriter::with_capacity(1 << 18, file);
         let mut writer = Writer {
@@ -201,8 +201,9 @@ pub fn write(
             stop,
         };
         writer.put(&[0; HEADER])?;
-        let counts = write(&mut writer)?;
-        writer.finish(kind, flags, &counts)
+        let (counts, result) = write(&mut writer)?;
+        writer.finish(kind, flags, &counts)?;
+        Ok(result)
     })
 }
 
@@ -232,6 +233,7 @@ impl Writer<'_> {
             self.running.add(bytes);
             self.put(bytes)?;
         }
+        files::start_writing(self.file.get_ref());
         Ok(())
     }
 
@@ -492,7 +494,7 @@ mod tests {
             writer.section("empty", 0, &[0u64; 0])?;
             writer.begin("values", 2)?;
             values.chunks(1000).try_for_each(|part| writer.extend(part))?;
-            Ok(vec![5, values.len() as u64])
+            Ok((vec![5, values.len() as u64], ()))
         })
         .unwrap();
         path

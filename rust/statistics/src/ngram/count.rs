@@ -22,7 +22,7 @@ pub fn count(ids: &[u32], order: usize, stop: Stop<'_>) -> Result<Counts> {
     const OP: &str = "ngram_count";
     check_order(OP, order)?;
     let layout = sort::layout(OP, ids, order, Windows::Full)?;
-    with_key!(layout, K => Ok(unpack(&sort::sorted::<K>(ids, &layout, Windows::Full, stop)?, &layout)))
+    with_key!(layout, K => Ok(unpack(&sort::sorted::<K>(ids, &layout, Windows::Full, None, stop)?, &layout)))
 }
 
 #[allow(unsafe_code)]

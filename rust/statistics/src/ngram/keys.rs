@@ -2,6 +2,9 @@
 //!
 //! Word i of an n-gram takes `bits` bits, the first word the highest ones. An n-gram shorter than
 //! the order ends in zeros, so that it sorts before those it is the beginning of.
+#![allow(unsafe_code)]
+
+use crate::buffer::Plain;
 
 /// How words lie in a key.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ fn low(bits: u32) -> u64 {
 }
 
 /// A packed n-gram.
-pub(super) trait Key: Copy + Ord + Send + Sync + Default {
+pub(super) trait Key: Plain + Ord + Default {
     /// The n-gram with `word` put in front and the last word dropped.
     fn push_front(self, word: u32, layout: &Layout) -> Self;
 
@@ -224,7 +227,11 @@ fn radix_sort(keys: &mut [u64]) {
 
 /// A key of several parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
 pub(super) struct Wide<const W: usize>([u64; W]);
+
+// SAFETY: an array of plain numbers.
+unsafe impl<const W: usize> Plain for Wide<W> {}
 
 impl<const W: usize> Default for Wide<W> {
     fn default() -> Self {

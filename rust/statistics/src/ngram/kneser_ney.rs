@@ -14,11 +14,18 @@
 //! Scalable modified Kneser-Ney language model estimation, 2013.
 #![allow(unsafe_code)]
 
-use super::keys::with_key;
+use std::path::Path;
+
+use super::binary::write_words;
+use super::container::{self, Kind, Writer};
+use super::cutoff;
+use super::keys::{Key, Layout, with_key};
 use super::smoothing::{self, Smoothing};
-use super::sort::{self, Windows};
-use super::trie::{self, BETWEEN_CHECKS, BLOCK, Level, Shape};
+use super::sort::{self, Sorted, Windows};
+use super::trie::{self, AHEAD, BETWEEN_CHECKS, BLOCK, Level, Shape, fetch};
 use super::{BEGIN, END, Model, SPECIAL, Stop, UNKNOWN, Vocabulary, check, check_order};
+use crate::buffer::Buffer;
+use crate::scratch::{Storage, filled};
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
 
@@ -39,12 +46,35 @@ pub struct Options {
     /// Whether the vocabulary is the set of all ids there are, so that those never seen share what
     /// `<unk>` would get. Else the vocabulary is open and `<unk>` stands for all other words.
     pub closed: bool,
+    /// N-grams that occur at most this often are left out, by length from one word on; the last
+    /// threshold stands for all that follow. The discounts are those of all n-grams. For
+    /// interpolated modified Kneser-Ney smoothing only.
+    pub prune: Vec<u32>,
     /// The method.
     pub smoothing: Smoothing,
     /// Whether single words give something up: else those never seen have no probability.
     pub discount_unigrams: bool,
     /// Whether the numbers are kept in double precision too, as long as the model is in memory.
     pub precise: bool,
+}
+
+impl Options {
+    /// Whether the estimate is that of this file, in its single precision.
+    fn is_usual(&self) -> bool {
+        let usual = self.smoothing == Smoothing::ModifiedKneserNey { interpolate: true };
+        usual && !self.precise && self.discount_unigrams
+    }
+
+    /// The counts at or below which n-grams are left out, for each length; an error where they make
+    /// no sense or the method lacks them.
+    fn thresholds(&self) -> Result<Vec<u32>> {
+        let thresholds = cutoff::thresholds(OP, &self.prune, self.order)?;
+        if !self.is_usual() && thresholds.iter().any(|&threshold| threshold > 0) {
+            let message = "expected none but with interpolated modified Kneser-Ney smoothing";
+            return Err(Error::value(OP, "prune", message));
+        }
+        Ok(thresholds)
+    }
 }
 
 impl Default for Options {
@@ -55,6 +85,7 @@ impl Default for Options {
             interpolate_unigrams: true,
             discount_fallback: Some([0.5, 1.0, 1.5]),
             closed: false,
+            prune: Vec::new(),
             smoothing: Smoothing::ModifiedKneserNey { interpolate: true },
             discount_unigrams: true,
             precise: false,
@@ -80,76 +111,185 @@ pub fn estimate(
     options: &Options,
     stop: Stop<'_>,
 ) -> Result<(Model, Report)> {
+    estimate_in(tokens, vocabulary, options, None, stop)
+}
+
+/// The same; a vector is freed when it is no longer needed. Arrays go to `storage`, whose relief
+/// `stop` is to see to.
+pub fn estimate_in(
+    tokens: impl AsRef<[u32]>,
+    vocabulary: Vocabulary,
+    options: &Options,
+    storage: Storage<'_>,
+    stop: Stop<'_>,
+) -> Result<(Model, Report)> {
+    let given = tokens.as_ref();
     check_order(OP, options.order)?;
-    check_tokens(tokens, &vocabulary)?;
+    check_tokens(OP, given, &vocabulary)?;
+    options.thresholds()?;
+    let layout = sort::layout(OP, given, options.order, Windows::Sentences)?;
+    with_key!(layout, K => {
+        let sorted = sort::sorted::<K>(given, &layout, Windows::Sentences, storage, stop)?;
+        drop(tokens);
+        estimate_sorted(sorted, &layout, vocabulary, options, storage, None, stop)
+    })
+}
+
+/// Estimates a model and writes it to `path` as [`Model::save_binary`] does, part by part while the
+/// next is being estimated.
+pub fn estimate_to_file(
+    tokens: impl AsRef<[u32]>,
+    vocabulary: Vocabulary,
+    options: &Options,
+    storage: Storage<'_>,
+    path: &Path,
+    stop: Stop<'_>,
+) -> Result<(Vec<usize>, Report)> {
+    let given = tokens.as_ref();
+    check_order(OP, options.order)?;
+    check_tokens(OP, given, &vocabulary)?;
+    let pruned = options.thresholds()?.iter().any(|&threshold| threshold > 0);
+    if pruned || !options.is_usual() {
+        let (model, report) = estimate_in(tokens, vocabulary, options, storage, stop)?;
+        model.save_binary(path, stop)?;
+        return Ok((model.counts(), report));
+    }
+    let layout = sort::layout(OP, given, options.order, Windows::Sentences)?;
+    let (_, _, numbers) = vocabulary.stored_words();
+    container::write(path, Kind::Trie, numbers, stop, |writer| {
+        with_key!(layout, K => {
+            let sorted = sort::sorted::<K>(tokens.as_ref(), &layout, Windows::Sentences, storage, stop)?;
+            drop(tokens);
+            let sink = Some(&mut *writer);
+            let (model, report) =
+                estimate_sorted(sorted, &layout, vocabulary, options, storage, sink, stop)?;
+            let counts = model.levels.iter().map(|level| level.prob.len() as u64).collect();
+            Ok((counts, (model.counts(), report)))
+        })
+    })
+}
+
+/// The same from sorted n-grams.
+pub(super) fn estimate_sorted<K: Key>(
+    sorted: Sorted<K>,
+    layout: &Layout,
+    vocabulary: Vocabulary,
+    options: &Options,
+    storage: Storage<'_>,
+    mut sink: Option<&mut Writer<'_>>,
+    stop: Stop<'_>,
+) -> Result<(Model, Report)> {
     let words = vocabulary.len();
-    let layout = sort::layout(OP, tokens, options.order, Windows::Sentences)?;
-    let shape = with_key!(layout, K => {
-        let sorted = sort::sorted::<K>(tokens, &layout, Windows::Sentences, stop)?;
-        trie::build(&sorted, &layout, words, stop)?
-    });
-    let usual = options.smoothing == Smoothing::ModifiedKneserNey { interpolate: true };
-    if !usual || options.precise || !options.discount_unigrams {
+    let thresholds = options.thresholds()?;
+    let mut shape = trie::build(&sorted, layout, words, storage, stop)?;
+    if !options.is_usual() {
+        drop(sorted);
+        for length in 2..=options.order {
+            trie::link_level(&mut shape.levels, length, storage, stop)?;
+        }
         return smoothing::estimate(shape, vocabulary, options, stop);
     }
-    let Shape { mut levels, highest, begin } = shape;
+    let Shape { mut levels, mut highest, begin } = shape;
+    let pruned = match thresholds.iter().any(|&threshold| threshold > 0) {
+        true => cutoff::pruned(&cutoff::raw_counts(&sorted, layout, &levels, words), &thresholds),
+        false => vec![Vec::new(); options.order],
+    };
+    drop(sorted);
+    let order = options.order;
+    if let Some(writer) = &mut sink {
+        write_words(writer, &vocabulary)?;
+        levels
+            .iter()
+            .zip(1..)
+            .try_for_each(|(level, length)| level.write_nodes(writer, length, order))?;
+    }
+    for length in 2..=order {
+        trie::link_level(&mut levels, length, storage, stop)?;
+        if let Some(writer) = &mut sink {
+            writer.section("suffix", length, &levels[length - 1].suffix)?;
+        }
+    }
     let mut report = Report::default();
-    let mut lower = Vec::new();
-    let counts = adjusted_counts(&levels, highest, &begin, words, stop)?;
-    for (index, counts) in counts.into_iter().enumerate() {
+    let mut lower = Buffer::default();
+    for index in 0..options.order {
         check(stop)?;
+        let mut counts = match begin.get(index) {
+            Some((start, raw)) => {
+                adjusted_counts(&levels, index, (*start, raw), words, storage, stop)?
+            }
+            None => std::mem::take(&mut highest),
+        };
+        if index == 0 {
+            // `<s>` is never predicted, so it has no part in the distribution of single words.
+            counts[BEGIN as usize] = 0;
+        }
         let discount = discount(index, &counts, options, &mut report)?;
         report.discounts.push(discount.to_vec());
         lower = if index == 0 {
-            unigrams(&mut levels[0], &counts, discount, options)
+            unigrams(&mut levels[0], &counts, discount, options).into()
         } else {
             let (below, above) = levels.split_at_mut(index);
-            higher(&mut below[index - 1], &mut above[0], &counts, discount, &lower, stop)?
+            let (contexts, pruned) = (&mut below[index - 1], &pruned[index]);
+            higher(contexts, &mut above[0], &counts, pruned, discount, &lower, storage, stop)?
         };
+        if let Some(writer) = &mut sink {
+            // Nobody asks for these again.
+            levels[index].suffix = Buffer::default();
+            if index > 0 {
+                writer.section("backoff", index, &levels[index - 1].backoff)?;
+            }
+            writer.section("prob", index + 1, &levels[index].prob)?;
+            writer.section("blank", index + 1, &levels[index].blank)?;
+        }
+    }
+    if pruned.iter().any(|pruned| !pruned.is_empty()) {
+        cutoff::remove(&mut levels, &pruned);
     }
     Ok((Model { vocabulary, levels }, report))
 }
 
-fn check_tokens(tokens: &[u32], vocabulary: &Vocabulary) -> Result<()> {
+pub(super) fn check_tokens(
+    op: &'static str,
+    tokens: &[u32],
+    vocabulary: &Vocabulary,
+) -> Result<()> {
     if tokens.iter().all(|&word| word == BEGIN) {
-        return Err(Error::value(OP, "tokens", "expected at least one word, got an empty corpus"));
+        return Err(Error::value(op, "tokens", "expected at least one word, got an empty corpus"));
     }
     if tokens[0] != BEGIN {
         let message = format!("expected <s> first, got id {}", tokens[0]);
-        return Err(Error::value(OP, "tokens", message));
+        return Err(Error::value(op, "tokens", message));
     }
     match tokens.iter().find(|&&word| word as usize >= vocabulary.len()) {
         None => Ok(()),
         Some(word) => {
             let message = format!("expected ids below {}, got {word}", vocabulary.len());
-            Err(Error::value(OP, "tokens", message))
+            Err(Error::value(op, "tokens", message))
         }
     }
 }
 
-/// The count a(w) of every node of every level.
+/// The count a(w) of every node of a level below the highest; `raw` are those of the nodes from
+/// `start` on, which begin with `<s>`.
 pub(super) fn adjusted_counts(
     levels: &[Level],
-    highest: Vec<u32>,
-    begin: &[(usize, Vec<u32>)],
+    index: usize,
+    (start, raw): (usize, &[u32]),
     words: usize,
+    storage: Storage<'_>,
     stop: Stop<'_>,
-) -> Result<Vec<Vec<u32>>> {
-    let mut all = Vec::with_capacity(levels.len());
-    for (index, (start, raw)) in begin.iter().enumerate() {
+) -> Result<Buffer<u32>> {
+    let nodes = if index == 0 { words } else { levels[index].words.len() };
+    let mut counts = filled(storage, nodes, 0)?;
+    for suffixes in levels[index + 1].suffix.chunks(BETWEEN_CHECKS) {
         check(stop)?;
-        let nodes = if index == 0 { words } else { levels[index].words.len() };
-        let mut counts = vec![0; nodes];
-        for &suffix in &levels[index + 1].suffix {
+        let counts = counts.to_mut();
+        for &suffix in suffixes {
             counts[suffix as usize] += 1;
         }
-        counts[*start..*start + raw.len()].copy_from_slice(raw);
-        all.push(counts);
     }
-    all.push(highest);
-    // `<s>` is never predicted, so it has no part in the distribution of single words.
-    all[0][BEGIN as usize] = 0;
-    Ok(all)
+    counts[start..start + raw.len()].copy_from_slice(raw);
+    Ok(counts)
 }
 
 /// D(1), D(2) and D(3) of the n-grams with these counts.
@@ -287,17 +427,21 @@ fn higher(
     contexts: &mut Level,
     level: &mut Level,
     counts: &[u32],
+    pruned: &[bool],
     discounts: [f64; 3],
     lower: &[f64],
+    storage: Storage<'_>,
     stop: Stop<'_>,
-) -> Result<Vec<f64>> {
+) -> Result<Buffer<f64>> {
     let discounts = with_zero(discounts);
     let nodes = contexts.nodes();
-    let mut prob = vec![0.0; counts.len()];
-    level.prob = vec![0.0; counts.len()].into();
-    level.backoff = vec![0.0; if level.children.is_empty() { 0 } else { counts.len() }].into();
-    let prob_out = Shared::new(&mut prob);
-    let log_out = Shared::new(&mut level.prob);
+    let is_highest = level.children.is_empty();
+    // Nobody asks for those of the highest order again.
+    let mut prob = filled(storage, if is_highest { 0 } else { counts.len() }, 0.0)?;
+    level.prob = filled(storage, counts.len(), 0.0)?;
+    level.backoff = filled(storage, prob.len(), 0.0)?;
+    let prob_out = Shared::new(prob.to_mut());
+    let log_out = Shared::new(level.prob.to_mut());
     let mut backoff = std::mem::take(&mut contexts.backoff);
     let contexts_ref = &*contexts;
     let suffix = &level.suffix;
@@ -314,16 +458,34 @@ fn higher(
                     continue;
                 }
                 // SAFETY: children of different nodes are different.
-                let (prob, log) =
-                    unsafe { (prob_out.slice(children.clone()), log_out.slice(children.clone())) };
-                let (counts, suffix) = (&counts[children.clone()], &suffix[children]);
+                let log = unsafe { log_out.slice(children.clone()) };
+                let pruned = pruned.get(children.clone()).unwrap_or_default();
+                for &suffix in suffix.iter().skip(children.start + 2 * AHEAD).take(children.len()) {
+                    fetch(lower, suffix as usize);
+                }
+                let (counts, suffix) = (&counts[children.clone()], &suffix[children.clone()]);
                 let total: f64 = counts.iter().map(|&count| f64::from(count)).sum();
-                let left: f64 = counts.iter().map(|&count| discount_of(&discounts, count)).sum();
+                let left: f64 = match pruned.is_empty() {
+                    true => counts.iter().map(|&count| discount_of(&discounts, count)).sum(),
+                    false => counts
+                        .iter()
+                        .zip(pruned)
+                        .map(|(&count, &pruned)| match pruned {
+                            // What is left out gives up all it has.
+                            true => f64::from(count),
+                            false => discount_of(&discounts, count),
+                        })
+                        .sum(),
+                };
                 let weight = left / total;
                 for at in 0..counts.len() {
                     let own = f64::from(counts[at]) - discount_of(&discounts, counts[at]);
-                    prob[at] = own / total + weight * lower[suffix[at] as usize];
-                    log[at] = log10(prob[at]);
+                    let prob = own / total + weight * lower[suffix[at] as usize];
+                    log[at] = log10(prob);
+                    if !is_highest {
+                        // SAFETY: as above.
+                        unsafe { prob_out.at(children.start + at).write(prob) };
+                    }
                 }
                 *backoff = log10(weight);
             }

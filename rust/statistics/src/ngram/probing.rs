@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lamina_kernels::simd::prefetch;
 use memmap2::MmapMut;
@@ -104,7 +105,7 @@ impl Table {
             if ngrams == 0 { 0 } else { (ngrams * 100).div_ceil(LOAD * width(highest)) + 1 };
         let bytes = lines * size_of::<Line>();
         let lines = match bytes >= 1 << 22 {
-            true => huge(bytes).and_then(|map| Buffer::own(map, lines)),
+            true => huge(bytes).and_then(|map| Buffer::own(Arc::new(map), lines)),
             false => Some(vec![Line([0; 8]); lines].into()),
         };
         Ok(Self { lines: lines.ok_or(Error::Memory(bytes))? })
@@ -315,7 +316,7 @@ impl Probing {
             for (length, table) in (2..).zip(&self.tables) {
                 writer.section("lines", length, &table.lines)?;
             }
-            Ok(self.counts.iter().map(|&count| count as u64).collect())
+            Ok((self.counts.iter().map(|&count| count as u64).collect(), ()))
         })
     }
 

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use super::keys::{Key, Layout};
 use super::{BEGIN, Stop, check};
+use crate::buffer::{Buffer, Plain};
+use crate::scratch::{Storage, filled};
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
 
@@ -23,6 +25,8 @@ const FEW_PARTS: usize = 32;
 const MAX_PARTS: usize = 1 << 10;
 /// Of this many tokens one is looked at to choose the parts.
 const SAMPLE: usize = 8;
+/// Blocks dealt between two looks at whether to stop.
+const BLOCKS: usize = 32;
 /// N-grams sorted between two looks at whether to stop.
 const BETWEEN_CHECKS: usize = 1 << 20;
 
@@ -42,21 +46,37 @@ impl Windows {
 }
 
 /// Distinct n-grams in ascending order, part by part.
-pub(super) struct Sorted<K> {
-    keys: Vec<K>,
-    /// Where the keys of each part begin, and how often each of them occurs.
-    parts: Vec<(usize, Vec<u32>)>,
+pub(super) struct Sorted<K: Plain> {
+    keys: Buffer<K>,
+    /// How often each key occurs.
+    counts: Buffer<u32>,
+    /// The keys of each part.
+    parts: Vec<Range<usize>>,
 }
 
-impl<K> Sorted<K> {
+impl<K: Key> Sorted<K> {
+    /// Of distinct n-grams in ascending order, parts of about [`PART`] of them.
+    pub(super) fn new(keys: Buffer<K>, counts: Buffer<u32>, layout: &Layout) -> Self {
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut start = 0;
+        while start < keys.len() {
+            let last = keys[(start + PART).min(keys.len()) - 1].word(0, layout);
+            // A first word has one part only.
+            let end = start + keys[start..].partition_point(|key| key.word(0, layout) <= last);
+            parts.push(start..end);
+            start = end;
+        }
+        Self { keys, counts, parts }
+    }
+
     pub(super) fn parts(&self) -> usize {
         self.parts.len()
     }
 
     /// The distinct n-grams of a part and how often each occurs.
     pub(super) fn part(&self, part: usize) -> (&[K], &[u32]) {
-        let (start, counts) = &self.parts[part];
-        (&self.keys[*start..*start + counts.len()], counts)
+        let range = self.parts[part].clone();
+        (&self.keys[range.clone()], &self.counts[range])
     }
 }
 
@@ -90,6 +110,7 @@ pub(super) fn sorted<K: Key>(
     tokens: &[u32],
     layout: &Layout,
     windows: Windows,
+    storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<Sorted<K>> {
     let starts = match windows {
@@ -97,7 +118,7 @@ pub(super) fn sorted<K: Key>(
         Windows::Sentences => tokens.len(),
     };
     if starts == 0 {
-        return Ok(Sorted { keys: Vec::new(), parts: Vec::new() });
+        return Ok(Sorted::new(Buffer::default(), Buffer::default(), layout));
     }
     check(stop)?;
     let deal = Deal::new(&tokens[..starts], layout.largest - windows.offset());
@@ -126,11 +147,21 @@ pub(super) fn sorted<K: Key>(
             unsafe { out.slice(place..place + 1)[0].write(extend(word)) };
         }
     };
-    // SAFETY: there are as many places as n-grams, and each n-gram takes one of its own.
-    let mut keys: Vec<K> = unsafe {
-        written(starts, |out| threads::for_each(blocks, starts * 4, |b| deal_block(b, &out)))
+    let mut keys = filled(storage, starts, K::default())?;
+    // SAFETY: a value may lie where one may be written.
+    let places = unsafe {
+        let start = keys.to_mut().as_mut_ptr().cast::<MaybeUninit<K>>();
+        std::slice::from_raw_parts_mut(start, starts)
     };
-    let keys_out = Shared::new(&mut keys);
+    let out = Shared::new(places);
+    for first in (0..blocks).step_by(BLOCKS) {
+        check(stop)?;
+        let group = BLOCKS.min(blocks - first);
+        threads::for_each(group, group * BLOCK * 4, |task| deal_block(first + task, &out));
+    }
+    let mut counts = filled(storage, starts, 0)?;
+    let keys_out = Shared::new(keys.to_mut());
+    let counts_out = Shared::new(counts.to_mut());
     let mut parts = Vec::with_capacity(deal.parts.len());
     let mut first = 0;
     while first < deal.parts.len() {
@@ -143,12 +174,15 @@ pub(super) fn sorted<K: Key>(
         parts.extend(threads::map(end - first, items * 20, |task| {
             let range = deal.parts[first + task].clone();
             // SAFETY: parts do not overlap.
-            let keys = unsafe { keys_out.slice(range.clone()) };
-            (range.start, K::sort_and_count(keys))
+            let (keys, counts) =
+                unsafe { (keys_out.slice(range.clone()), counts_out.slice(range.clone())) };
+            let found = K::sort_and_count(keys);
+            counts[..found.len()].copy_from_slice(&found);
+            range.start..range.start + found.len()
         }));
         first = end;
     }
-    Ok(Sorted { keys, parts })
+    Ok(Sorted { keys, counts, parts })
 }
 
 /// Where each block puts its n-grams of each part.

@@ -11,13 +11,16 @@ use super::keys::{Key, Layout};
 use super::sort::Sorted;
 use super::{BEGIN, Stop, Vocabulary, check};
 use crate::buffer::Buffer;
+use crate::scratch::{Storage, filled};
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
 
 /// Nodes handled by one task.
 pub(super) const BLOCK: usize = 1 << 13;
+/// Parts of the sorted n-grams handled between two looks at whether to stop.
+const PARTS: usize = 32;
 /// Nodes handled between two looks at whether to stop.
-pub(super) const BETWEEN_CHECKS: usize = 1 << 21;
+pub(super) const BETWEEN_CHECKS: usize = 1 << 18;
 
 /// The n-grams of one length.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -116,11 +119,11 @@ impl Model {
     }
 }
 
-/// The levels without their numbers, and the raw counts that modified Kneser-Ney needs.
+/// The levels without suffixes and numbers, and the raw counts that modified Kneser-Ney needs.
 pub(super) struct Shape {
     pub(super) levels: Vec<Level>,
     /// How often each n-gram of the highest order occurs.
-    pub(super) highest: Vec<u32>,
+    pub(super) highest: Buffer<u32>,
     /// For each lower order, the nodes that begin with `<s>` and how often each occurs.
     pub(super) begin: Vec<(usize, Vec<u32>)>,
 }
@@ -137,12 +140,13 @@ pub(super) fn build<K: Key>(
     sorted: &Sorted<K>,
     layout: &Layout,
     vocabulary: usize,
+    storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<Shape> {
     let order = layout.order;
     let parts = sorted.parts();
     let cost = (0..parts).map(|part| sorted.part(part).0.len()).sum::<usize>() * 5;
-    let pieces = threads::map(parts, cost, |part| {
+    let measure = |part: usize| {
         let keys = sorted.part(part).0;
         let mut nodes = vec![0; order];
         each_node(keys, layout, |level, _, _| nodes[level] += 1);
@@ -151,8 +155,13 @@ pub(super) fn build<K: Key>(
             _ => 0..0,
         };
         Piece { nodes, words }
-    });
-    check(stop)?;
+    };
+    let mut pieces = Vec::with_capacity(parts);
+    for first in (0..parts).step_by(PARTS) {
+        check(stop)?;
+        let group = PARTS.min(parts - first);
+        pieces.extend(threads::map(group, cost * group / parts, |task| measure(first + task)));
+    }
 
     let mut starts = vec![vec![0; order]];
     for piece in &pieces {
@@ -164,26 +173,26 @@ pub(super) fn build<K: Key>(
         let message = format!("more than {} distinct n-grams of one length", u32::MAX);
         return Err(Error::value("ngram_estimate", "tokens", message));
     }
-    let mut levels: Vec<Level> = (0..order)
-        .map(|level| Level {
-            words: vec![0; if level == 0 { 0 } else { totals[level] }].into(),
-            children: match level {
-                _ if level + 1 == order => Buffer::default(),
-                0 => vec![u32::MAX; vocabulary + 1].into(),
-                _ => vec![0; totals[level] + 1].into(),
-            },
-            ..Level::default()
-        })
-        .collect();
+    let mut levels = Vec::with_capacity(order);
+    for level in 0..order {
+        let words = filled(storage, if level == 0 { 0 } else { totals[level] }, 0)?;
+        let children = match level {
+            _ if level + 1 == order => Buffer::default(),
+            0 => filled(storage, vocabulary + 1, u32::MAX)?,
+            _ => filled(storage, totals[level] + 1, 0)?,
+        };
+        levels.push(Level { words, children, ..Level::default() });
+    }
     // Single words have a node each, seen or not.
-    let mut highest = vec![0; if order == 1 { vocabulary } else { totals[order - 1] }];
+    let len = if order == 1 { vocabulary } else { totals[order - 1] };
+    let mut highest = filled(storage, len, 0)?;
     {
         let out: Vec<_> = levels
             .iter_mut()
             .map(|level| (Shared::new(&mut level.words), Shared::new(&mut level.children)))
             .collect();
-        let highest = Shared::new(&mut highest);
-        threads::for_each(parts, cost, |part| {
+        let highest = Shared::new(highest.to_mut());
+        let fill = |part: usize| {
             let (keys, counts) = sorted.part(part);
             let (from, to) = (&starts[part], &starts[part + 1]);
             // SAFETY: nodes of different parts are different, and so are their first words.
@@ -222,14 +231,15 @@ pub(super) fn build<K: Key>(
                 }
                 made[level] += 1;
             });
-        });
+        };
+        for first in (0..parts).step_by(PARTS) {
+            check(stop)?;
+            let group = PARTS.min(parts - first);
+            threads::for_each(group, cost * group / parts, |task| fill(first + task));
+        }
     }
     close_children(&mut levels, &totals);
     let begin = begin_counts(sorted, layout, &levels);
-    check(stop)?;
-    for length in 2..=order {
-        link_level(&mut levels, length, stop)?;
-    }
     Ok(Shape { levels, highest, begin })
 }
 
@@ -307,7 +317,12 @@ fn begin_counts<K: Key>(
 /// Finds the suffix of every node: the child of its parent's suffix with the same last word.
 ///
 /// Where there is none, some other number stands: the caller knows that there is one, or looks.
-pub(super) fn link_level(levels: &mut [Level], length: usize, stop: Stop<'_>) -> Result<()> {
+pub(super) fn link_level(
+    levels: &mut [Level],
+    length: usize,
+    storage: Storage<'_>,
+    stop: Stop<'_>,
+) -> Result<()> {
     let (lower, upper) = levels.split_at_mut(length - 1);
     let level = &mut upper[0];
     if length == 2 {
@@ -316,8 +331,8 @@ pub(super) fn link_level(levels: &mut [Level], length: usize, stop: Stop<'_>) ->
     }
     let (contexts, siblings) = (&lower[length - 2], &lower[length - 3]);
     let parents = contexts.words.len();
-    let mut suffix = vec![0u32; level.words.len()];
-    let out = Shared::new(&mut suffix);
+    let mut suffix = filled(storage, level.words.len(), 0u32)?;
+    let out = Shared::new(suffix.to_mut());
     let words = &level.words;
     for group in (0..parents).step_by(BETWEEN_CHECKS) {
         check(stop)?;
@@ -325,6 +340,7 @@ pub(super) fn link_level(levels: &mut [Level], length: usize, stop: Stop<'_>) ->
         threads::for_each(group.len().div_ceil(BLOCK), group.len() * 50, |task| {
             let from = group.start + task * BLOCK;
             for parent in from..(from + BLOCK).min(group.end) {
+                fetch_siblings(contexts, siblings, parent);
                 let nodes = contexts.children(parent as u32);
                 if nodes.is_empty() {
                     continue;
@@ -338,8 +354,35 @@ pub(super) fn link_level(levels: &mut [Level], length: usize, stop: Stop<'_>) ->
             }
         });
     }
-    level.suffix = suffix.into();
+    level.suffix = suffix;
     Ok(())
+}
+
+/// Asks for what [`link_level`] will need a few nodes after `parent`.
+#[inline(always)]
+fn fetch_siblings(contexts: &Level, siblings: &Level, parent: usize) {
+    if let Some(&suffix) = contexts.suffix.get(parent + 2 * AHEAD) {
+        fetch(&siblings.children, suffix as usize);
+    }
+    if let Some(&suffix) = contexts.suffix.get(parent + AHEAD) {
+        fetch(&contexts.words, siblings.children[suffix as usize] as usize);
+    }
+}
+
+/// How many items before they are needed they are asked for.
+pub(super) const AHEAD: usize = 16;
+
+/// Asks the processor for `values[index]`.
+#[inline(always)]
+pub(super) fn fetch<T>(values: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if index < values.len() {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: inside the slice; a hint, which reads nothing.
+        unsafe { _mm_prefetch(values.as_ptr().add(index).cast(), _MM_HINT_T0) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, index);
 }
 
 /// Calls `found(i, j)` with `wanted[i] == among[j]` for each of `wanted`; both ascend.

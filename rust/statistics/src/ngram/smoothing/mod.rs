@@ -165,8 +165,9 @@ pub(super) fn estimate(
     let Shape { mut levels, highest, begin } = shape;
     let words = vocabulary.len();
     let smoothing = &options.smoothing;
+    let highest = highest.to_vec();
     let counts = match smoothing.adjusts() {
-        true => kneser_ney::adjusted_counts(&levels, highest, &begin, words, stop)?,
+        true => adjusted_counts(&levels, highest, &begin, words, stop)?,
         false => raw_counts(&levels, highest, &begin, words, stop)?,
     };
     let mut report = Report::default();
@@ -195,6 +196,26 @@ pub(super) fn estimate(
         };
     }
     Ok((Model { vocabulary, levels }, report))
+}
+
+/// The count a(w) of every node of every level.
+fn adjusted_counts(
+    levels: &[Level],
+    highest: Vec<u32>,
+    begin: &[(usize, Vec<u32>)],
+    words: usize,
+    stop: Stop<'_>,
+) -> Result<Vec<Vec<u32>>> {
+    let mut all = Vec::with_capacity(levels.len());
+    for (index, (start, raw)) in begin.iter().enumerate() {
+        let begin = (*start, &raw[..]);
+        let counts = kneser_ney::adjusted_counts(levels, index, begin, words, None, stop)?;
+        all.push(counts.to_vec());
+    }
+    all.push(highest);
+    // `<s>` is never predicted, so it has no part in the distribution of single words.
+    all[0][BEGIN as usize] = 0;
+    Ok(all)
 }
 
 /// How often every node of every level occurs: as often as all n-grams that end in it, and those
