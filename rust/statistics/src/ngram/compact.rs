@@ -200,9 +200,8 @@ impl Compact {
             for &suffix in &level.suffix {
                 starts[rank[suffix as usize] as usize + 1] += 1;
             }
-            match floors.last_mut() {
-                Some(floor) => floor.children = Some(Children::new(&starts[1..])),
-                None => {}
+            if let Some(below) = floors.last_mut() {
+                below.children = Some(Children::new(&starts[1..]));
             }
             (0..below).for_each(|at| starts[at + 1] += starts[at]);
             if length == 2 {

@@ -89,7 +89,8 @@ mod tests {
         assert!(found.len() <= 256 && found.is_sorted());
         let nearest = Nearest::new(&found);
         let errors = values.iter().map(|&value| (found[nearest.of(value)] - value).abs());
-        let (sum, worst) = errors.fold((0.0, 0.0f32), |(sum, worst), error| (sum + error, worst.max(error)));
+        let (sum, worst) =
+            errors.fold((0.0, 0.0f32), |(sum, worst), error| (sum + error, worst.max(error)));
         assert!(sum < 0.02 * values.len() as f32 && worst < 0.3, "{sum} {worst}");
     }
 }
