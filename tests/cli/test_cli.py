@@ -151,7 +151,12 @@ def test_the_standard_input_and_the_stages(novel, capsys, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         assert run(["compare", name, *QUICK, "--json", "-"]) == 0
         out, err = lines(capsys)
-        assert err[:3] == ["training the tokenizer", "measuring the machine", "training the models"]
+        assert err[:4] == [
+            "training the tokenizer",
+            "counting the text's entropy",
+            "measuring the machine",
+            "training the models",
+        ]
         results.append(json.loads(out))
     assert results[0]["paths"] == ["-"]
     assert results[0]["models"][0]["bits_per_byte"] == results[1]["models"][0]["bits_per_byte"]

@@ -104,8 +104,12 @@ def test_rules_of_divergences(pair):
 def test_estimates_do_not_know_order_nor_zeros(counts, method):
     estimate = H(counts, method=method)
     assert math.isfinite(estimate)
-    assert estimate == pytest.approx(H(np.append(counts[::-1], 0), method=method), abs=1e-12)
-    assert estimate == pytest.approx(H(counts, method=method, base=math.e) / math.log(2), abs=1e-12)
+    # The jackknife takes the difference of two numbers that are as much larger as there are counts.
+    rounding = 1e-15 * max(1000, counts.sum())
+    again = H(np.append(counts[::-1], 0), method=method)
+    assert estimate == pytest.approx(again, abs=rounding)
+    nats = H(counts, method=method, base=math.e)
+    assert estimate == pytest.approx(nats / math.log(2), abs=rounding)
 
 
 def digamma(n):

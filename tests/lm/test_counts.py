@@ -15,7 +15,6 @@ from lamina.lm import NGram, NGramCounts
 from lamina.lm.ngram.counts import parse_memory, read_corpus
 
 GOLDEN = Path(os.environ.get("LAMINA_GOLDEN", "tests/golden")) / "kenlm"
-FALLBACK = [0.5, 1.0, 1.5]
 
 
 def read_arpa(path):
@@ -35,7 +34,9 @@ def read_arpa(path):
 )
 def test_models_are_those_of_lmplz(tmp_path, name, prune, memory):
     corpus = read_corpus(GOLDEN / "train.txt", memory=memory, temp=tmp_path)
-    model, _, undefined = corpus.estimate(int(name[1]), True, None, prune)
+    order = int(name[1])
+    method, held_out = NGram(order, discount_fallback=False).method(corpus)
+    model, _, _, undefined = corpus.estimate(order, method, prune, held_out)
     assert not undefined
     model.save_arpa(tmp_path / "model.arpa.gz")
     got, expected = read_arpa(tmp_path / "model.arpa.gz"), read_arpa(GOLDEN / f"{name}.arpa.gz")
@@ -60,15 +61,16 @@ def test_every_way_gives_the_same_bits(tmp_path):
     text = GOLDEN / "train.txt"
     NGram(5).fit(text.read_text(encoding="utf-8")).save_arpa(tmp_path / "fit.arpa")
     threads = num_threads()
+    method, _ = NGram(5).method(_kernels.NGramText())
     try:
         for number in (1, 3):
             set_num_threads(number)
             for memory in (None, "1M"):
                 corpus = read_corpus(text, memory=memory, temp=tmp_path)
-                corpus.estimate(5, True, FALLBACK, ())[0].save_arpa(tmp_path / "got.arpa")
+                corpus.estimate(5, method, (), None)[0].save_arpa(tmp_path / "got.arpa")
                 assert (tmp_path / "got.arpa").read_bytes() == (tmp_path / "fit.arpa").read_bytes()
                 corpus = read_corpus(text, memory=memory, temp=tmp_path)
-                corpus.estimate_to_file(5, True, FALLBACK, (), tmp_path / "model.bin", False)
+                corpus.estimate_to_file(5, method, (), None, tmp_path / "model.bin", False)
                 NGram.load_binary(tmp_path / "model.bin").save_arpa(tmp_path / "got.arpa")
                 assert (tmp_path / "got.arpa").read_bytes() == (tmp_path / "fit.arpa").read_bytes()
     finally:
@@ -157,7 +159,7 @@ def test_bad_options_are_named(tmp_path):
     with pytest.raises(FileNotFoundError):
         NGramCounts.count(GOLDEN / "train.txt", memory="1M", temp=tmp_path / "nowhere")
     counts.save(tmp_path / "counts")
-    with pytest.raises(ValueError, match="expected a model as a trie, got counts of n-grams"):
+    with pytest.raises(ValueError, match="expected a model, got counts of n-grams"):
         NGram.load_binary(tmp_path / "counts")
 
 
@@ -174,7 +176,8 @@ def test_memory_is_a_size():
 def test_a_text_may_be_asked_for_its_length_while_it_is_estimated():
     corpus = _kernels.NGramText()
     corpus.add((GOLDEN / "train.txt").read_text(encoding="utf-8"))
-    estimate = threading.Thread(target=lambda: corpus.estimate(5, True, FALLBACK, ()), daemon=True)
+    method, _ = NGram(5).method(corpus)
+    estimate = threading.Thread(target=lambda: corpus.estimate(5, method, (), None), daemon=True)
     estimate.start()
     while estimate.is_alive():
         len(corpus)

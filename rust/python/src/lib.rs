@@ -19,8 +19,8 @@ mod layers;
 mod loss;
 mod matmul;
 mod ngram;
-mod ngram_state;
 mod ngram_counts;
+mod ngram_state;
 mod norm;
 mod optimizer;
 mod pooling;
@@ -79,13 +79,11 @@ mod _kernels {
     #[pymodule_export]
     use crate::matmul::{linear_backward, linear_forward, matmul_batched, matmul_matrices};
     #[pymodule_export]
-    use crate::ngram::{
-        NGramModel, ngram_count, ngram_estimate_ids, ngram_mix,
-    };
-    #[pymodule_export]
-    use crate::ngram_state::NGramState;
+    use crate::ngram::{NGramModel, ngram_count, ngram_estimate_ids, ngram_mix};
     #[pymodule_export]
     use crate::ngram_counts::{NGramShard, NGramText};
+    #[pymodule_export]
+    use crate::ngram_state::NGramState;
     #[pymodule_export]
     use crate::norm::{
         channel_norm_backward, channel_norm_forward, layer_norm_backward, layer_norm_forward,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use lamina_kernels::Result;
 use lamina_statistics::ngram::container::Verify;
 use lamina_statistics::ngram::{
-    self, Form, Model, Options, Report, SPECIAL, Smoothing, State, Step, Totals, Verbosity, Vocabulary,
-    Weights,
+    self, Form, Model, Options, Report, SPECIAL, Smoothing, State, Step, Totals, Verbosity,
+    Vocabulary, Weights,
 };
 use ndarray::{Array2, Ix1};
 use numpy::{IntoPyArray, PyArray1, PyArray2};

@@ -9,7 +9,7 @@ pub mod crf;
 mod files;
 pub mod hmm;
 pub mod ngram;
-pub mod word2vec;
 pub mod scratch;
+pub mod word2vec;
 
 pub(crate) use lamina_kernels::{Error, Result, threads};

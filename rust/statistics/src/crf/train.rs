@@ -207,7 +207,7 @@ impl Random {
 
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
-            let j = (u128::from(self.next()) * (i as u128 + 1) >> 64) as usize;
+            let j = ((u128::from(self.next()) * (i as u128 + 1)) >> 64) as usize;
             items.swap(i, j);
         }
     }
