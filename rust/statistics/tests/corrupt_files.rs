@@ -210,6 +210,7 @@ fn a_file_that_unpacks_to_very_much_is_refused() {
     std::fs::remove_file(&path).unwrap();
     assert!(error.contains("unpacks to more than"), "{error}");
 }
+#[test]
 fn counts() {
     use lamina_statistics::ngram::{Shard, Vocabulary};
     let path = std::env::temp_dir().join(format!("lamina-whole-counts-{}", std::process::id()));

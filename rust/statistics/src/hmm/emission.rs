@@ -70,7 +70,7 @@ pub fn gaussian(
 ) -> Result<Vec<f64>> {
     const OP: &str = "hmm_gaussian";
     let k = offsets.len();
-    if k == 0 || means.len() % k != 0 || means.is_empty() {
+    if k == 0 || !means.len().is_multiple_of(k) || means.is_empty() {
         return Err(Error::value(OP, "means", "expected at least one mean of one dimension"));
     }
     let d = means.len() / k;
@@ -192,7 +192,7 @@ pub fn counts(
 ) -> Result<Vec<f64>> {
     const OP: &str = "hmm_counts";
     let (states, rows) = (offsets.len(), base.len());
-    if states == 0 || log_rates.len() % states != 0 || log_rates.is_empty() {
+    if states == 0 || !log_rates.len().is_multiple_of(states) || log_rates.is_empty() {
         return Err(Error::value(OP, "log_rates", "expected rows of at least one state"));
     }
     let d = log_rates.len() / states;
@@ -235,7 +235,11 @@ vectorized! {
 /// the weights, are `logs` `[T, K]`.
 pub fn mixture(logs: &[f64], components: usize, mixed: usize) -> Result<Vec<f64>> {
     const OP: &str = "hmm_mixture";
-    if mixed == 0 || components == 0 || components % mixed != 0 || logs.len() % components != 0 {
+    if mixed == 0
+        || components == 0
+        || !components.is_multiple_of(mixed)
+        || !logs.len().is_multiple_of(components)
+    {
         return Err(Error::value(OP, "logs", "expected rows of states times components"));
     }
     let (rows, states) = (logs.len() / components, components / mixed);
@@ -279,7 +283,7 @@ vectorized! {
 pub fn responsibilities(logs: &[f64], mixed: &[f64], posteriors: &[f64]) -> Result<Vec<f64>> {
     const OP: &str = "hmm_responsibilities";
     expected(OP, "posteriors", mixed.len(), posteriors.len())?;
-    if mixed.is_empty() || logs.len() % mixed.len() != 0 {
+    if mixed.is_empty() || !logs.len().is_multiple_of(mixed.len()) {
         return Err(Error::value(OP, "logs", "expected rows of states times components"));
     }
     let per = logs.len() / mixed.len();
@@ -346,7 +350,7 @@ pub fn moments(
     stop: Stop<'_>,
 ) -> Result<Vec<f64>> {
     const OP: &str = "hmm_moments";
-    if k == 0 || d == 0 || weights.len() % k != 0 {
+    if k == 0 || d == 0 || !weights.len().is_multiple_of(k) {
         return Err(Error::value(OP, "weights", "expected rows of at least one number"));
     }
     let rows = weights.len() / k;

@@ -228,7 +228,7 @@ pub(super) fn log_of_product(factors: &[f64]) -> f64 {
             continue;
         }
         product *= factor;
-        if product < SMALL || product > 1.0 / SMALL {
+        if !(SMALL..=1.0 / SMALL).contains(&product) {
             total += product.ln();
             product = 1.0;
         }

@@ -43,7 +43,7 @@ pub fn decode_trigrams(
         return Err(Error::value(OP, "trans", format!("expected {all} x {all} x {k} numbers")));
     }
     let total = lengths.iter().try_fold(0, |sum: usize, &length| sum.checked_add(length));
-    if frames.len() % k != 0 || total != Some(frames.len() / k) {
+    if !frames.len().is_multiple_of(k) || total != Some(frames.len() / k) {
         let message = format!("expected a sum of {}", frames.len() / k);
         return Err(Error::value(OP, "lengths", message));
     }
