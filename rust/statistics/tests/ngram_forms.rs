@@ -36,7 +36,7 @@ fn model(order: usize, text: &str) -> Model {
             ["<s>"].into_iter().chain(line.split_whitespace()).chain(["</s>"]).collect();
         for length in 1..=order {
             for (at, ngram) in words.windows(length).enumerate() {
-                if length == 1 || (at + ngram[0].len() + words.len()) % 7 != 0 {
+                if length == 1 || !(at + ngram[0].len() + words.len()).is_multiple_of(7) {
                     ngrams[length - 1].insert(ngram.join(" "));
                 }
             }
