@@ -197,7 +197,10 @@ def estimate(
             **smoothing,
         )
     with _stage(f"writing {output}"):
-        (model.save_arpa if _is_arpa(output) else model.save_binary)(output)
+        if _is_arpa(output):
+            model.save_arpa(output)
+        else:
+            model.save_binary(output, "trie")
     _report(model.counts)
 
 
