@@ -7,7 +7,7 @@ use lamina_statistics::word2vec::format::{Layout, Vectors};
 use lamina_statistics::word2vec::train::Tables;
 use lamina_statistics::word2vec::{self, Counter, Epoch, Options, Sentences, Subwords, Trainer};
 use ndarray::{Array2, Ix1, Ix2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
