@@ -254,7 +254,7 @@ class NGram(Queries, LanguageModel):
     def method(
         self,
         corpus: _kernels.NGramText | _kernels.NGramShard,
-        held_out: str | Iterable[str] | None = None,
+        held_out: str | Iterable[str] | Ids | None = None,
     ) -> tuple[dict[str, Any], Array | None]:
         """How the kernels are told to estimate: the method, and tokens of held-out texts.
 
