@@ -13,6 +13,8 @@ use crate::threads;
 
 /// Bytes of the text that one task looks at.
 const BLOCK: usize = 1 << 16;
+/// Words that are looked up together, at least.
+const WAITING: usize = 1 << 9;
 /// Blocks between two looks at whether to stop.
 const BLOCKS: usize = 32;
 
@@ -147,22 +149,35 @@ fn in_batches<B: Backward>(model: &B, text: &str, context: bool, verbosity: Verb
     let mut reach: Vec<u8> = Vec::with_capacity(text.len() / 4);
     // Where lines end in `ids`.
     let mut ends = Vec::new();
+    // Words whose ids are not there yet, and where these belong.
+    let mut waiting: Vec<&str> = Vec::with_capacity(WAITING);
+    let mut places: Vec<usize> = Vec::with_capacity(WAITING);
     for line in lines(text) {
         let mut far = 0;
         let mut push = |id: u32| {
             far = (far + 1).min(order);
             ids.push(id);
             reach.push(far as u8);
+            ids.len() - 1
         };
         if context {
             push(BEGIN);
         }
-        vocabulary.query_each(line, &mut push);
+        for word in words(line) {
+            waiting.push(word);
+            places.push(push(UNKNOWN));
+        }
         if context {
             push(END);
         }
         ends.push(ids.len());
+        if waiting.len() >= WAITING {
+            vocabulary.query_each(&waiting, |at, id| ids[places[at]] = id);
+            waiting.clear();
+            places.clear();
+        }
     }
+    vocabulary.query_each(&waiting, |at, id| ids[places[at]] = id);
     let mut printer = Printer::new(verbosity);
     let mut ends = ends.into_iter().peekable();
     let mut surface = words(if verbosity == Verbosity::Word { text } else { "" });

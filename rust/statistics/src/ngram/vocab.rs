@@ -4,7 +4,12 @@ use std::borrow::Cow;
 
 use crate::{Error, Result};
 
+use lamina_kernels::simd::prefetch;
+
 use super::{BEGIN, END, MAX_NUMBERS, SPECIAL, UNKNOWN};
+
+/// How many words ahead of the one that is looked up memory is asked for, three times over.
+const AHEAD: usize = 8;
 
 /// Words numbered in the order in which they were added, after the special ones.
 #[derive(Debug, Clone)]
@@ -110,7 +115,10 @@ impl Vocabulary {
 
     /// The id of `word`.
     pub fn id(&self, word: &str) -> Option<u32> {
-        let hash = hash(word.as_bytes());
+        self.id_of_hashed(word, hash(word.as_bytes()))
+    }
+
+    fn id_of_hashed(&self, word: &str, hash: u64) -> Option<u32> {
         match self.slots[self.slot(word, hash)] {
             (_, 0) => self.number(word),
             (_, place) => Some(self.id_of(place - 1)),
@@ -218,16 +226,40 @@ impl Vocabulary {
         ids
     }
 
-    /// Hands the ids of the words of `line` to `each`.
-    #[inline(always)]
-    pub(super) fn query_each(&self, line: &str, each: &mut impl FnMut(u32)) {
-        words(line).for_each(|word| each(self.query(word)));
+    /// Hands the id of each of `words` where they stand in a text to `each`. The memory that a word
+    /// needs, which lies in three places, is asked for while those before it are looked at.
+    pub(super) fn query_each(&self, words: &[&str], mut each: impl FnMut(usize, u32)) {
+        let mask = self.slots.len() - 1;
+        let hashes: Vec<u64> = words.iter().map(|word| hash(word.as_bytes())).collect();
+        let place = |hash: u64| self.slots[hash as usize & mask].1 as usize;
+        for step in 0..words.len() + 3 * AHEAD {
+            let at = |behind: usize| Some(*hashes.get(step.checked_sub(behind * AHEAD)?)?);
+            if let Some(hash) = at(0) {
+                prefetch::<true>(self.slots.as_ptr().wrapping_add(hash as usize & mask).cast());
+            }
+            if let Some(hash) = at(1) {
+                let end = self.ends.as_ptr().wrapping_add(place(hash).saturating_sub(2));
+                prefetch::<true>(end.cast());
+            }
+            if let Some(before) = at(2).and_then(|hash| place(hash).checked_sub(2)) {
+                let start = self.ends[before] as usize;
+                prefetch::<true>(self.text.as_ptr().wrapping_add(start));
+            }
+            if let Some(hash) = at(3) {
+                let at = step - 3 * AHEAD;
+                each(at, as_queried(self.id_of_hashed(words[at], hash)));
+            }
+        }
     }
 
     /// The id of `word` where it stands in a text: `<s>` is as unknown there as any other.
     pub fn query(&self, word: &str) -> u32 {
-        self.id(word).filter(|&id| id != BEGIN).unwrap_or(UNKNOWN)
+        as_queried(self.id(word))
     }
+}
+
+fn as_queried(id: Option<u32>) -> u32 {
+    id.filter(|&id| id != BEGIN).unwrap_or(UNKNOWN)
 }
 
 /// The lines of `text`; the last one may lack its line feed.
@@ -272,10 +304,18 @@ fn hash(bytes: &[u8]) -> u64 {
         eight.copy_from_slice(chunk);
         state = fold(state ^ u64::from_le_bytes(eight), B);
     }
-    let mut last = 0u64;
-    for &byte in chunks.remainder() {
-        last = last << 8 | u64::from(byte);
-    }
+    let rest = chunks.remainder();
+    let byte = |at: usize| u64::from(rest[at]);
+    // Of at least four bytes the first and the last four, which may overlap.
+    let last = match rest.len() {
+        0 => 0,
+        len @ 1..=3 => byte(0) | byte(len / 2) << 8 | byte(len - 1) << 16,
+        len => {
+            let four =
+                |at: usize| byte(at) | byte(at + 1) << 8 | byte(at + 2) << 16 | byte(at + 3) << 24;
+            four(0) | four(len - 4) << 32
+        }
+    };
     fold(fold(state ^ last, B) ^ A, A)
 }
 
