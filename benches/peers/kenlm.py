@@ -38,7 +38,7 @@ def _build(folder: Path, programs: Path) -> None:
     print(f"building kenlm {_VERSION} in {folder}", file=sys.stderr)
     python = common.environment("kenlm-source", "setuptools", "wheel")
     folder.mkdir(parents=True, exist_ok=True)
-    download = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    download = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "kenlm"]
     command = [*download, "--no-build-isolation", f"kenlm=={_VERSION}", "-d", folder]
     subprocess.run(command, check=True)
     with tarfile.open(folder / f"kenlm-{_VERSION}.tar.gz") as archive:
