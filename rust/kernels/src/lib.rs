@@ -27,6 +27,7 @@ pub mod reduction;
 pub mod simd;
 pub mod softmax;
 pub mod threads;
+pub mod watcher;
 
 pub use element::Element;
 pub use error::{Error, Result, check_shape};

@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lamina_kernels::watcher::Watcher;
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -17,8 +18,6 @@ static ALLOCATOR: Counting = Counting;
 const LARGE: usize = 1 << 16;
 /// A process whose blocks never took more has no watcher and keeps them.
 const WORTH_WATCHING: usize = 64 << 20;
-/// More than this beyond twice what was in use is given back also while kernels run.
-const SPARE: usize = 256 << 20;
 /// Time after which memory counts as unused.
 const PERIOD: Duration = Duration::from_secs(5);
 
@@ -136,56 +135,4 @@ fn start_watcher() {
             }
         }
     });
-}
-
-/// Decides, once a period, whether freed memory goes back to the system.
-#[derive(Default)]
-struct Watcher {
-    /// About the bytes that the allocator holds: the most that were live since the last return.
-    held: usize,
-    allocations: usize,
-}
-
-impl Watcher {
-    fn look(&mut self, live: usize, peak: usize, allocations: usize) -> bool {
-        let idle = allocations == self.allocations;
-        self.allocations = allocations;
-        self.held = self.held.max(peak);
-        let give_back = idle && self.held > live || self.held > 2 * peak + SPARE;
-        if give_back {
-            self.held = live;
-        }
-        give_back
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_keep_what_they_use() {
-        let mut watcher = Watcher::default();
-        for step in 1..100 {
-            assert!(!watcher.look((step % 7) << 20, 1 << 30, step));
-        }
-    }
-
-    #[test]
-    fn idle_memory_goes_back_once() {
-        let mut watcher = Watcher::default();
-        assert!(!watcher.look(1 << 20, 1 << 30, 10));
-        assert!(watcher.look(1 << 20, 1 << 20, 10));
-        assert!(!watcher.look(1 << 20, 1 << 20, 10));
-        assert!(!watcher.look(1 << 20, 1 << 30, 11));
-        assert!(watcher.look(1 << 20, 1 << 20, 11));
-    }
-
-    #[test]
-    fn the_memory_of_a_larger_job_goes_back_during_a_smaller_one() {
-        let mut watcher = Watcher::default();
-        assert!(!watcher.look(1 << 28, 4 << 28, 10));
-        assert!(watcher.look(1 << 20, 1 << 28, 20));
-        assert!(!watcher.look(1 << 20, 1 << 28, 30));
-    }
 }
