@@ -189,7 +189,8 @@ class Plain:
         t = table[targets]
         f = x @ t.T
         self.loss += float((weights * np.logaddexp(0, np.where(labels, -f, f))).sum())
-        g = alpha * weights * (labels - 1 / (1 + np.exp(-f)))
+        sigmoid = np.where(f > 6, 1, np.where(f < -6, 0, 1 / (1 + np.exp(-f))))
+        g = alpha * weights * (labels - sigmoid)
         table[targets] += g.T @ x
         return g @ t
 

@@ -32,6 +32,8 @@ class Word2Vec:
 
         loss = -log sigmoid(x t) - sum over negatives of log sigmoid(-x t')
 
+    A product beyond 6 or -6 counts as certain and changes nothing more, as in word2vec's C program.
+
     Arguments are gensim's. Several workers change the same vectors without locks (Hogwild), so
     results differ a little from run to run; with ``workers=1`` a seed gives the same bits.
 

@@ -130,10 +130,9 @@ impl NGramText {
             let (vocabulary, tokens) = self.take()?;
             let (storage, stop) = (self.storage(), || self.stop());
             if arpa {
-                let (model, report) =
-                    ngram::estimate_in(tokens, vocabulary, &options, storage, &stop)?;
-                model.save_arpa(&path, &stop)?;
-                return Ok((model.counts(), report));
+                return ngram::estimate_to_arpa(
+                    tokens, vocabulary, &options, storage, &path, &stop,
+                );
             }
             ngram::estimate_to_file(tokens, vocabulary, &options, storage, &path, &stop)
         })

@@ -93,6 +93,16 @@ impl Default for Options {
     }
 }
 
+/// What becomes of an estimate, which says what need not be kept.
+pub(super) enum Target<'a, 'f> {
+    /// A model that can be asked.
+    Model,
+    /// A model whose n-grams are only read in their order, and which has no suffixes.
+    Lines,
+    /// A file that the parts go to as they are made; what is returned can only tell its counts.
+    File(&'a mut Writer<'f>),
+}
+
 /// What the estimate found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -123,6 +133,17 @@ pub fn estimate_in(
     storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<(Model, Report)> {
+    estimate_for(Target::Model, tokens, vocabulary, options, storage, stop)
+}
+
+fn estimate_for(
+    target: Target<'_, '_>,
+    tokens: impl AsRef<[u32]>,
+    vocabulary: Vocabulary,
+    options: &Options,
+    storage: Storage<'_>,
+    stop: Stop<'_>,
+) -> Result<(Model, Report)> {
     let given = tokens.as_ref();
     check_order(OP, options.order)?;
     check_tokens(OP, given, &vocabulary)?;
@@ -131,8 +152,23 @@ pub fn estimate_in(
     with_key!(layout, K => {
         let sorted = sort::sorted::<K>(given, &layout, Windows::Sentences, storage, stop)?;
         drop(tokens);
-        estimate_sorted(sorted, &layout, vocabulary, options, storage, None, stop)
+        estimate_sorted(sorted, &layout, vocabulary, options, storage, target, stop)
     })
+}
+
+/// Estimates a model and writes it to `path` as [`Model::save_arpa`] does, which needs less memory
+/// than a model that can be asked.
+pub fn estimate_to_arpa(
+    tokens: impl AsRef<[u32]>,
+    vocabulary: Vocabulary,
+    options: &Options,
+    storage: Storage<'_>,
+    path: &Path,
+    stop: Stop<'_>,
+) -> Result<(Vec<usize>, Report)> {
+    let (model, report) = estimate_for(Target::Lines, tokens, vocabulary, options, storage, stop)?;
+    model.save_arpa(path, stop)?;
+    Ok((model.counts(), report))
 }
 
 /// Estimates a model and writes it to `path` as [`Model::save_binary`] does, part by part while the
@@ -160,9 +196,9 @@ pub fn estimate_to_file(
         with_key!(layout, K => {
             let sorted = sort::sorted::<K>(tokens.as_ref(), &layout, Windows::Sentences, storage, stop)?;
             drop(tokens);
-            let sink = Some(&mut *writer);
+            let target = Target::File(&mut *writer);
             let (model, report) =
-                estimate_sorted(sorted, &layout, vocabulary, options, storage, sink, stop)?;
+                estimate_sorted(sorted, &layout, vocabulary, options, storage, target, stop)?;
             let counts = model.levels.iter().map(|level| level.prob.len() as u64).collect();
             Ok((counts, (model.counts(), report)))
         })
@@ -176,7 +212,7 @@ pub(super) fn estimate_sorted<K: Key>(
     vocabulary: Vocabulary,
     options: &Options,
     storage: Storage<'_>,
-    mut sink: Option<&mut Writer<'_>>,
+    mut target: Target<'_, '_>,
     stop: Stop<'_>,
 ) -> Result<(Model, Report)> {
     let words = vocabulary.len();
@@ -191,12 +227,16 @@ pub(super) fn estimate_sorted<K: Key>(
     }
     let Shape { mut levels, mut highest, begin } = shape;
     let pruned = match thresholds.iter().any(|&threshold| threshold > 0) {
-        true => cutoff::pruned(&cutoff::raw_counts(&sorted, layout, &levels, words), &thresholds),
+        true => {
+            // Leaving n-grams out needs all there is.
+            target = Target::Model;
+            cutoff::pruned(&cutoff::raw_counts(&sorted, layout, &levels, words), &thresholds)
+        }
         false => vec![Vec::new(); options.order],
     };
     drop(sorted);
     let order = options.order;
-    if let Some(writer) = &mut sink {
+    if let Target::File(writer) = &mut target {
         write_words(writer, &vocabulary)?;
         levels
             .iter()
@@ -205,9 +245,13 @@ pub(super) fn estimate_sorted<K: Key>(
     }
     for length in 2..=order {
         trie::link_level(&mut levels, length, storage, stop)?;
-        if let Some(writer) = &mut sink {
+        if let Target::File(writer) = &mut target {
             writer.section("suffix", length, &levels[length - 1].suffix)?;
         }
+    }
+    if let Target::File(_) = target {
+        // They are in the file, and what follows needs only how many there are.
+        levels.iter_mut().for_each(|level| level.words = Buffer::default());
     }
     let mut report = Report::default();
     let mut lower = Buffer::default();
@@ -232,9 +276,16 @@ pub(super) fn estimate_sorted<K: Key>(
             let (contexts, pruned) = (&mut below[index - 1], &pruned[index]);
             higher(contexts, &mut above[0], &counts, pruned, discount, &lower, storage, stop)?
         };
-        if let Some(writer) = &mut sink {
+        // Freed before the logarithms of this order take their place.
+        drop(counts);
+        if index > 0 && !lower.is_empty() {
+            levels[index].prob = logarithms(&lower, storage, stop)?;
+        }
+        if !matches!(target, Target::Model) {
             // Nobody asks for these again.
             levels[index].suffix = Buffer::default();
+        }
+        if let Target::File(writer) = &mut target {
             if index > 0 {
                 writer.section("backoff", index, &levels[index - 1].backoff)?;
             }
@@ -279,7 +330,7 @@ pub(super) fn adjusted_counts(
     storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<Buffer<u32>> {
-    let nodes = if index == 0 { words } else { levels[index].words.len() };
+    let nodes = if index == 0 { words } else { levels[index].suffix.len() };
     let mut counts = filled(storage, nodes, 0)?;
     for suffixes in levels[index + 1].suffix.chunks(BETWEEN_CHECKS) {
         check(stop)?;
@@ -421,8 +472,23 @@ fn unigrams(level: &mut Level, counts: &[u32], discounts: [f64; 3], options: &Op
     prob
 }
 
-/// Fills the probabilities of `level` and the back-off weights of `contexts`, the level below;
-/// `lower` are the probabilities of that one.
+fn logarithms(prob: &[f64], storage: Storage<'_>, stop: Stop<'_>) -> Result<Buffer<f32>> {
+    let mut logs = filled(storage, prob.len(), 0.0)?;
+    for (start, group) in
+        (0..).step_by(BETWEEN_CHECKS).zip(logs.to_mut().chunks_mut(BETWEEN_CHECKS))
+    {
+        check(stop)?;
+        let cost = group.len() * 10;
+        threads::for_each_piece(group, BLOCK, cost, |task, logs| {
+            let from = start + task * BLOCK;
+            logs.iter_mut().zip(&prob[from..]).for_each(|(log, &prob)| *log = log10(prob));
+        });
+    }
+    Ok(logs)
+}
+
+/// Fills the back-off weights of `contexts`, the level below, whose probabilities are `lower`.
+/// Returns the probabilities of `level`, or fills their logarithms in where it is the highest.
 fn higher(
     contexts: &mut Level,
     level: &mut Level,
@@ -438,7 +504,7 @@ fn higher(
     let is_highest = level.children.is_empty();
     // Nobody asks for those of the highest order again.
     let mut prob = filled(storage, if is_highest { 0 } else { counts.len() }, 0.0)?;
-    level.prob = filled(storage, counts.len(), 0.0)?;
+    level.prob = filled(storage, if is_highest { counts.len() } else { 0 }, 0.0)?;
     level.backoff = filled(storage, prob.len(), 0.0)?;
     let prob_out = Shared::new(prob.to_mut());
     let log_out = Shared::new(level.prob.to_mut());
@@ -457,8 +523,6 @@ fn higher(
                 if children.is_empty() {
                     continue;
                 }
-                // SAFETY: children of different nodes are different.
-                let log = unsafe { log_out.slice(children.clone()) };
                 let pruned = pruned.get(children.clone()).unwrap_or_default();
                 for &suffix in suffix.iter().skip(children.start + 2 * AHEAD).take(children.len()) {
                     fetch(lower, suffix as usize);
@@ -481,10 +545,13 @@ fn higher(
                 for at in 0..counts.len() {
                     let own = f64::from(counts[at]) - discount_of(&discounts, counts[at]);
                     let prob = own / total + weight * lower[suffix[at] as usize];
-                    log[at] = log10(prob);
-                    if !is_highest {
-                        // SAFETY: as above.
-                        unsafe { prob_out.at(children.start + at).write(prob) };
+                    let node = children.start + at;
+                    // SAFETY: children of different nodes are different.
+                    unsafe {
+                        match is_highest {
+                            true => log_out.at(node).write(log10(prob)),
+                            false => prob_out.at(node).write(prob),
+                        }
                     }
                 }
                 *backoff = log10(weight);

@@ -34,7 +34,7 @@ pub mod vocab;
 pub use compact::Compact;
 pub use count::{Counts, count};
 pub use form::Form;
-pub use kneser_ney::{Options, Report, estimate, estimate_in, estimate_to_file};
+pub use kneser_ney::{Options, Report, estimate, estimate_in, estimate_to_arpa, estimate_to_file};
 pub use mix::mix;
 pub use normalise::Sums;
 pub use probing::Probing;

@@ -16,7 +16,7 @@ use std::path::Path;
 use super::binary::{read_words, write_words};
 use super::container::{self, Container, Kind, Verify};
 use super::keys::{Key, Layout, with_key};
-use super::kneser_ney::{check_tokens, estimate_sorted};
+use super::kneser_ney::{Target, check_tokens, estimate_sorted};
 use super::sort::{self, Sorted, Windows};
 use super::{BEGIN, Model, Options, Stop, Vocabulary, check, check_order, cutoff, kneser_ney};
 use crate::buffer::Buffer;
@@ -204,7 +204,8 @@ impl Shard {
                 counts.push(count);
             }
             let sorted = Sorted::new(keys.into(), counts.into(), &layout);
-            estimate_sorted(sorted, &layout, self.vocabulary.clone(), options, storage, None, stop)
+            let (vocabulary, target) = (self.vocabulary.clone(), Target::Model);
+            estimate_sorted(sorted, &layout, vocabulary, options, storage, target, stop)
         })
     }
 

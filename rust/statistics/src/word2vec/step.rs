@@ -5,6 +5,9 @@
 //!
 //! `g_ck = alpha w_k (l_k - sigmoid(x_c t_k))`, `x_c += sum_k g_ck t_k`, `t_k += sum_c g_ck x_c`.
 //!
+//! Beyond ±6 the sigmoid is taken for 0 or 1, as in word2vec's C program: a pair that is told apart
+//! for certain is not driven further.
+//!
 //! Other threads may change the same rows meanwhile, without locks (Hogwild): a number may be read
 //! before or after such a change and a change may be lost, which training bears as it bears the
 //! noise of its samples. Rows never move and are never freed while threads run.
@@ -19,6 +22,8 @@ use super::window::{Item, Items, MAX_INPUTS};
 
 /// Targets whose sums fit the registers together.
 const TILE: usize = 6;
+/// Products beyond which the sigmoid is 0 or 1.
+const CERTAIN: f32 = 6.0;
 /// Steps ahead of which rows are asked for.
 const AHEAD: usize = 2;
 
@@ -365,11 +370,14 @@ unsafe fn gradients<V: Vector<Elem = f32>>(
     labels: Labels<'_>,
     alpha: f32,
 ) {
-    let one = V::splat(1.0);
+    let (zero, one, certain) = (V::zero(), V::splat(1.0), V::splat(CERTAIN));
     for at in (0..count).step_by(V::LANES) {
         let (label, weight) = labelled::<V>(labels, at);
         let place = products[at..].as_mut_ptr();
-        let sigmoid = one.div(V::load(place).neg().exp().add(one));
+        let product = V::load(place);
+        let sigmoid = one.div(product.neg().exp().add(one));
+        let sigmoid = V::select(certain.lt(product), one, sigmoid);
+        let sigmoid = V::select(product.lt(certain.neg()), zero, sigmoid);
         weight.mul(V::splat(alpha)).mul(label.sub(sigmoid)).store(place);
     }
 }
