@@ -45,6 +45,9 @@ impl Model {
     /// From stored arrays.
     pub fn from_arrays(labels: Names, attributes: Names, arrays: &Arrays) -> Result<Self> {
         let format = |reason: String| Error::Format { what: "CRF".into(), line: 0, reason };
+        if labels.is_empty() {
+            return Err(format("expected at least one label, got none".into()));
+        }
         let (count, square) = (attributes.len(), labels.len().saturating_mul(labels.len()));
         if arrays.ends.len() != count {
             let got = arrays.ends.len();
@@ -204,5 +207,17 @@ impl Model {
             }
         }
         Ok((Self { labels, attributes, features, weights }, moved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_without_labels_is_refused() {
+        let error = Model::from_arrays(Names::new(), Names::new(), &Arrays::default());
+        let message = error.unwrap_err().to_string();
+        assert!(message.ends_with("expected at least one label, got none"), "{message}");
     }
 }
