@@ -167,7 +167,7 @@ def tagger(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--data", default=os.path.join(os.environ.get("LAMINA_DATA", ""), "tagging")
+        "--data", default=os.path.join(os.environ.get("LAMINA_DATA", "data"), "tagging")
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--states", default="8,32")

@@ -15,8 +15,8 @@ use crate::threads;
 const BLOCK: usize = 1 << 16;
 /// Words that are looked up together, at least.
 const WAITING: usize = 1 << 9;
-/// Blocks between two looks at whether to stop.
-const BLOCKS: usize = 32;
+/// Blocks of each thread between two looks at whether to stop: some 40 ms with the compact form.
+const BLOCKS: usize = 4;
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +63,7 @@ impl Form {
     ) -> Result<Vec<u8>> {
         let blocks = cut(text);
         let mut printed = Vec::new();
-        for group in blocks.chunks(BLOCKS) {
+        for group in blocks.chunks(BLOCKS * threads::num_threads()) {
             check(stop)?;
             let cost = group.iter().map(|block| block.len() * 10).sum();
             let found = threads::map(group.len(), cost, |at| match self {
