@@ -99,7 +99,7 @@ pub(super) unsafe fn tile_of<V: Vector, const N: usize, const COPY: bool>(
             match rows {
                 $($m if $m <= V::TILE_ROWS => {
                     // Distances the compiler knows where the left panel is packed; lower tiles are
-                    // whole products of few rows, which are not.
+                    // whole products of few rows, which seldom are.
                     if 2 * $m >= V::TILE_ROWS && p.a_row == 1 && p.a_step == $m {
                         let p = Panels { a_row: 1, a_step: $m, ..p };
                         tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);

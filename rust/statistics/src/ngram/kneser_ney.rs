@@ -133,26 +133,32 @@ pub fn estimate_in(
     storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<(Model, Report)> {
-    estimate_for(Target::Model, tokens, vocabulary, options, storage, stop)
+    let layout = checked_layout(tokens.as_ref(), &vocabulary, options)?;
+    estimate_for(Target::Model, tokens, &layout, vocabulary, options, storage, stop)
 }
 
+/// How the n-grams of `tokens` are packed, or what is wrong with an argument.
+fn checked_layout(tokens: &[u32], vocabulary: &Vocabulary, options: &Options) -> Result<Layout> {
+    check_order(OP, options.order)?;
+    check_tokens(OP, tokens, vocabulary)?;
+    options.thresholds()?;
+    sort::layout(OP, tokens, options.order, Windows::Sentences)
+}
+
+/// The estimate of tokens with a [`checked_layout`].
 fn estimate_for(
     target: Target<'_, '_>,
     tokens: impl AsRef<[u32]>,
+    layout: &Layout,
     vocabulary: Vocabulary,
     options: &Options,
     storage: Storage<'_>,
     stop: Stop<'_>,
 ) -> Result<(Model, Report)> {
-    let given = tokens.as_ref();
-    check_order(OP, options.order)?;
-    check_tokens(OP, given, &vocabulary)?;
-    options.thresholds()?;
-    let layout = sort::layout(OP, given, options.order, Windows::Sentences)?;
     with_key!(layout, K => {
-        let sorted = sort::sorted::<K>(given, &layout, Windows::Sentences, storage, stop)?;
+        let sorted = sort::sorted::<K>(tokens.as_ref(), layout, Windows::Sentences, storage, stop)?;
         drop(tokens);
-        estimate_sorted(sorted, &layout, vocabulary, options, storage, target, stop)
+        estimate_sorted(sorted, layout, vocabulary, options, storage, target, stop)
     })
 }
 
@@ -166,7 +172,9 @@ pub fn estimate_to_arpa(
     path: &Path,
     stop: Stop<'_>,
 ) -> Result<(Vec<usize>, Report)> {
-    let (model, report) = estimate_for(Target::Lines, tokens, vocabulary, options, storage, stop)?;
+    let layout = checked_layout(tokens.as_ref(), &vocabulary, options)?;
+    let (model, report) =
+        estimate_for(Target::Lines, tokens, &layout, vocabulary, options, storage, stop)?;
     model.save_arpa(path, stop)?;
     Ok((model.counts(), report))
 }
@@ -181,27 +189,21 @@ pub fn estimate_to_file(
     path: &Path,
     stop: Stop<'_>,
 ) -> Result<(Vec<usize>, Report)> {
-    let given = tokens.as_ref();
-    check_order(OP, options.order)?;
-    check_tokens(OP, given, &vocabulary)?;
+    let layout = checked_layout(tokens.as_ref(), &vocabulary, options)?;
     let pruned = options.thresholds()?.iter().any(|&threshold| threshold > 0);
     if pruned || !options.is_usual() {
-        let (model, report) = estimate_in(tokens, vocabulary, options, storage, stop)?;
+        let (model, report) =
+            estimate_for(Target::Model, tokens, &layout, vocabulary, options, storage, stop)?;
         model.save_binary(path, stop)?;
         return Ok((model.counts(), report));
     }
-    let layout = sort::layout(OP, given, options.order, Windows::Sentences)?;
     let (_, _, numbers) = vocabulary.stored_words();
     container::write(path, Kind::Trie, numbers, stop, |writer| {
-        with_key!(layout, K => {
-            let sorted = sort::sorted::<K>(tokens.as_ref(), &layout, Windows::Sentences, storage, stop)?;
-            drop(tokens);
-            let target = Target::File(&mut *writer);
-            let (model, report) =
-                estimate_sorted(sorted, &layout, vocabulary, options, storage, target, stop)?;
-            let counts = model.levels.iter().map(|level| level.prob.len() as u64).collect();
-            Ok((counts, (model.counts(), report)))
-        })
+        let target = Target::File(&mut *writer);
+        let (model, report) =
+            estimate_for(target, tokens, &layout, vocabulary, options, storage, stop)?;
+        let counts = model.levels.iter().map(|level| level.prob.len() as u64).collect();
+        Ok((counts, (model.counts(), report)))
     })
 }
 
