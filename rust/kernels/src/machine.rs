@@ -6,11 +6,15 @@ use std::time::Instant;
 use crate::simd::Vector;
 use crate::{threads, vectorized};
 
+/// Sums under way at once: more than two units of a latency of five need, and with both factors no
+/// more than the sixteen registers of AVX2.
+const SUMS: usize = 12;
+
 vectorized! {
-    /// `steps` rounds of sixteen independent multiply-adds; returns their number of operations.
+    /// `steps` rounds of independent multiply-adds; returns their number of operations.
     fn multiply_adds<S>(steps: usize, x: f32) -> (f32, usize) {
         let (a, b) = (S::F32::splat(x), S::F32::splat(1.0 - x));
-        let mut sums = [S::F32::splat(x); 16];
+        let mut sums = [S::F32::splat(x); SUMS];
         for _ in 0..steps {
             for sum in &mut sums {
                 *sum = a.mul_add(b, *sum);
@@ -20,7 +24,7 @@ vectorized! {
         for sum in sums {
             total = total.add(sum);
         }
-        (total.sum(), steps * 16 * 2 * S::F32::LANES)
+        (total.sum(), steps * SUMS * 2 * S::F32::LANES)
     }
 }
 
