@@ -3,7 +3,7 @@
 
 use ndarray::{Array3, ArrayView3, Axis, s};
 
-use super::tile::{self, Ahead, Tile};
+use super::tile::{self, Ahead, Tile, load, store};
 use super::{Cell, Cut, Part, Sizes, Weights, step_cost};
 use crate::memory::{Scratch, unfilled_array};
 use crate::simd::Vector;
@@ -88,7 +88,9 @@ pub fn forward<T: Element, C: Cell>(
         row.iter_mut().zip(h0).for_each(|(to, from)| *to = *from);
     }
 
-    let units = C::SPREAD * tile::lanes::<T>();
+    let lanes = tile::lanes::<T>();
+    let spread = tile::spread::<C>(lanes);
+    let units = spread * lanes;
     let cut = Cut::new(n, units, h, dirs);
     let mut products = Array3::zeros((0, 0, 0));
     let mut packed = Vec::new();
@@ -100,7 +102,8 @@ pub fn forward<T: Element, C: Cell>(
             matmul::gemm(h0.index_axis(Axis(0), dir), weights[dir].hh.t(), products, false)?;
         }
     } else {
-        packed.extend(weights.iter().map(|w| tile::pack_gates(w.hh, C::GATES, units)));
+        let group = tile::group(lanes, C::GATES * spread) * lanes;
+        packed.extend(weights.iter().map(|w| tile::pack_gates(w.hh, C::GATES, units, group)));
     }
     let shared = (
         Shared::new(c.as_slice_mut().expect("standard layout")),
@@ -144,10 +147,11 @@ vectorized! {
     fn advance<S, T: Element, C: Cell>(step: &Step<'_, T>, part: Part) {
         let Sizes { n, h, dirs, .. } = step.sizes;
         let lanes = T::V::<S>::LANES;
-        let vectors = C::GATES * C::SPREAD;
+        let spread = tile::spread::<C>(lanes);
+        let vectors = C::GATES * spread;
         let wide = C::GATES * h;
         let stride = Sizes::stride(h);
-        let first_unit = part.panel * C::SPREAD * lanes;
+        let first_unit = part.panel * spread * lanes;
         let before = &step.before[part.dir * n * stride..][..n * stride];
         let bias = &step.bias[part.dir * 2 * wide..][..2 * wide];
         let (first_row, apart) = step.sizes.row(step.sizes.time(part.dir, step.index));
@@ -163,9 +167,9 @@ vectorized! {
                 for i in first..end {
                     let row = part.dir * step.sizes.rows() + first_row + i * apart;
                     for at in 0..vectors {
-                        let unit = first_unit + at % C::SPREAD * lanes;
+                        let unit = first_unit + at % spread * lanes;
                         if unit < h {
-                            let at = row * wide + at / C::SPREAD * h + unit;
+                            let at = row * wide + at / spread * h + unit;
                             // SAFETY: this task alone touches these units of these rows.
                             ahead.add(unsafe { step.gates.slice(at..at + 1) });
                         }
@@ -178,55 +182,55 @@ vectorized! {
             }
             for i in first..end {
                 let row = part.dir * step.sizes.rows() + first_row + i * apart;
-                for spread in 0..C::SPREAD {
-                    let unit = first_unit + spread * lanes;
+                for register in 0..spread {
+                    let unit = first_unit + register * lanes;
                     if unit >= h {
                         break;
                     }
                     let count = lanes.min(h - unit);
-                    let mut x = [T::V::<S>::zero(); 4];
-                    let mut state = [T::V::<S>::zero(); 4];
-                    for g in 0..C::GATES {
-                        let at = g * h + unit;
-                        // SAFETY: this task alone touches these units of these rows.
-                        let gate = unsafe { step.gates.slice(row * wide + at..row * wide + at + count) };
-                        x[g] = T::V::<S>::read(gate).add(T::V::<S>::read(&bias[at..at + count]));
-                        let sum = match step.source {
-                            Source::Packed(_) => {
-                                &tile.0[((i - first) * vectors + g * C::SPREAD + spread) * lanes..]
-                            }
-                            Source::Ready(sums) => &sums[(part.dir * n + i) * wide + at..][..count],
-                        };
-                        let by = T::V::<S>::read(&bias[wide + at..wide + at + count]);
-                        state[g] = T::V::<S>::read(sum).add(by);
-                    }
-                    let at = (part.dir * n + i) * h + unit;
-                    let before = if C::HAS_CELL {
-                        // SAFETY: as above.
-                        T::V::<S>::read(unsafe { step.c.slice(at..at + count) })
-                    } else {
-                        T::V::<S>::read(&before[i * stride + unit..][..count])
-                    };
-                    let done = C::forward(x, state, before);
-                    // SAFETY: as above, for every slice.
+                    let state = (part.dir * n + i) * h + unit;
+                    let after = (part.dir * n + i) * stride + unit;
+                    let output = (first_row + i * apart) * dirs * h + part.dir * h + unit;
+                    // SAFETY: `unit + count` is at most `h`, so every address is inside its row;
+                    // this task alone touches these units of these rows.
                     unsafe {
+                        let gates = step.gates.at(row * wide + unit);
+                        let mut x = [T::V::<S>::zero(); 4];
+                        let mut sums = [T::V::<S>::zero(); 4];
+                        for g in 0..C::GATES {
+                            let bias = bias.as_ptr().add(g * h + unit);
+                            let sum = match step.source {
+                                Source::Packed(_) => {
+                                    let at = (i - first) * vectors + g * spread + register;
+                                    T::V::<S>::load(tile.0.as_ptr().add(at * lanes))
+                                }
+                                Source::Ready(sums) => {
+                                    let at = (part.dir * n + i) * wide + g * h + unit;
+                                    load::<T::V<S>>(sums.as_ptr().add(at), count)
+                                }
+                            };
+                            x[g] = load::<T::V<S>>(gates.add(g * h), count).add(load(bias, count));
+                            sums[g] = sum.add(load(bias.add(wide), count));
+                        }
+                        let before = if C::HAS_CELL {
+                            step.c.at(state).cast_const()
+                        } else {
+                            before.as_ptr().add(i * stride + unit)
+                        };
+                        let done = C::forward(x, sums, load::<T::V<S>>(before, count));
                         if C::KEEPS_GATES {
                             for g in 0..C::GATES {
-                                let at = row * wide + g * h + unit;
-                                done.gates[g].write(step.gates.slice(at..at + count));
+                                store(done.gates[g], gates.add(g * h), count);
                             }
                         }
                         if C::KEEPS_EXTRA {
-                            let at = row * h + unit;
-                            done.extra.write(step.extra.slice(at..at + count));
+                            store(done.extra, step.extra.at(row * h + unit), count);
                         }
                         if C::HAS_CELL {
-                            done.extra.write(step.c.slice(at..at + count));
+                            store(done.extra, step.c.at(state), count);
                         }
-                        let at = (first_row + i * apart) * dirs * h + part.dir * h + unit;
-                        done.h.write(step.y.slice(at..at + count));
-                        let at = (part.dir * n + i) * stride + unit;
-                        done.h.write(step.after.slice(at..at + count));
+                        store(done.h, step.y.at(output), count);
+                        store(done.h, step.after.at(after), count);
                     }
                 }
             }

@@ -8,7 +8,7 @@
 //!
 //! Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014.
 
-use super::tile::{Ahead, Tile, product};
+use super::tile::{Ahead, Tile, product, spread};
 use super::{Cell, Done, Slopes, Unit};
 use crate::simd::Vector;
 
@@ -36,7 +36,11 @@ impl Cell for Gru {
         ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     ) {
-        product::<V, 3>(rows, depth, a, stride, b, ahead, tile);
+        if spread::<Self>(V::LANES) == 1 {
+            product::<V, 3>(rows, depth, a, stride, b, ahead, tile);
+        } else {
+            product::<V, 6>(rows, depth, a, stride, b, ahead, tile);
+        }
     }
 
     #[inline(always)]

@@ -58,7 +58,7 @@ pub trait Cell: Copy + Send + Sync + 'static {
     const BACKWARD: &'static str;
     /// Blocks of rows in the weights.
     const GATES: usize;
-    /// Registers of units in a tile.
+    /// Registers of units in a tile, where there are many of them; see [`tile::spread`].
     const SPREAD: usize;
     /// Whether backward needs the gates.
     const KEEPS_GATES: bool;
@@ -69,7 +69,7 @@ pub trait Cell: Copy + Send + Sync + 'static {
     /// Whether the last gate's slope differs between the part of the input and that of the state.
     const SPLITS_LAST: bool;
 
-    /// The product of a tile of the width `GATES * SPREAD`.
+    /// The product of a tile of all gates of its units.
     fn product<V: Vector>(
         rows: usize,
         depth: usize,

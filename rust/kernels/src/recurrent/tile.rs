@@ -3,6 +3,7 @@
 
 use ndarray::ArrayView2;
 
+use super::Cell;
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector, prefetch};
 use crate::threads::part_of;
@@ -60,13 +61,48 @@ vectorized! {
     }
 }
 
-/// Most rows of a tile that is `vectors` registers wide.
-pub(super) const fn most_rows(lanes: usize, vectors: usize) -> usize {
-    (if lanes == MAX_LANES { MANY } else { FEW }) / vectors
+/// The first `count` lanes from `at`.
+///
+/// # Safety
+/// As many numbers, at most a register full, are readable at `at`.
+#[inline(always)]
+pub(super) unsafe fn load<V: Vector>(at: *const V::Elem, count: usize) -> V {
+    if count == V::LANES { V::load(at) } else { V::load_first(at, count) }
 }
 
-/// `tile = a b` for `rows` rows of `a`, which lie `stride` apart, and the panel `b` `[depth, N
-/// vectors]`.
+/// Writes the first `count` lanes to `at`.
+///
+/// # Safety
+/// As many numbers, at most a register full, are writable at `at`.
+#[inline(always)]
+pub(super) unsafe fn store<V: Vector>(x: V, at: *mut V::Elem, count: usize) {
+    if count == V::LANES { x.store(at) } else { x.store_first(at, count) }
+}
+
+/// Whether there are registers for [`MANY`] sums.
+const fn has_many(lanes: usize) -> bool {
+    lanes == MAX_LANES
+}
+
+/// Registers of a panel's row that lie together and are multiplied together: all where there are
+/// many registers, else pairs, which leave room for the most rows.
+pub(super) const fn group(lanes: usize, vectors: usize) -> usize {
+    if has_many(lanes) || !vectors.is_multiple_of(2) { vectors } else { 2 }
+}
+
+/// Registers of units in a panel of a cell: twice as many where they would not make pairs.
+pub(super) const fn spread<C: Cell>(lanes: usize) -> usize {
+    let pairs = (C::GATES * C::SPREAD).is_multiple_of(2);
+    if has_many(lanes) || pairs { C::SPREAD } else { 2 * C::SPREAD }
+}
+
+/// Most rows of a tile whose panel is `vectors` registers wide.
+pub(super) const fn most_rows(lanes: usize, vectors: usize) -> usize {
+    (if has_many(lanes) { MANY } else { FEW }) / group(lanes, vectors)
+}
+
+/// `tile = a b` for `rows` rows of `a`, which lie `stride` apart, and the panel `b`, groups of
+/// `[depth, group]` registers, `N` registers in all.
 #[inline(always)]
 pub(super) fn product<V: Vector, const N: usize>(
     rows: usize,
@@ -79,32 +115,63 @@ pub(super) fn product<V: Vector, const N: usize>(
 ) {
     assert!(rows >= 1 && depth <= stride && (rows - 1) * stride + depth <= a.len());
     assert!(depth * N * V::LANES <= b.len());
-    let (a, b, tile) = (a.as_ptr(), b.as_ptr(), &mut tile.0);
+    let (a, b, tile) = (a.as_ptr(), b.as_ptr(), tile.0.as_mut_ptr());
     let ahead = &ahead.lines[..ahead.count];
-    let most = most_rows(V::LANES, N);
-    // SAFETY: both operands are as long as asserted, and `most` rows fit in the tile.
+    // SAFETY: both operands are as long as asserted, and the rows of any arm fit in the tile.
     unsafe {
-        match rows {
-            1 => sums::<V, 1, N>(depth, a, stride, b, ahead, tile),
-            2 => sums::<V, 2, N>(depth, a, stride, b, ahead, tile),
-            3 => sums::<V, 3, N>(depth, a, stride, b, ahead, tile),
-            4 if most >= 4 => sums::<V, 4, N>(depth, a, stride, b, ahead, tile),
-            5 if most >= 5 => sums::<V, 5, N>(depth, a, stride, b, ahead, tile),
-            6 if most >= 6 => sums::<V, 6, N>(depth, a, stride, b, ahead, tile),
-            7 if most >= 7 => sums::<V, 7, N>(depth, a, stride, b, ahead, tile),
-            8 if most >= 8 => sums::<V, 8, N>(depth, a, stride, b, ahead, tile),
-            9 if most >= 9 => sums::<V, 9, N>(depth, a, stride, b, ahead, tile),
-            10 if most >= 10 => sums::<V, 10, N>(depth, a, stride, b, ahead, tile),
-            11 if most >= 11 => sums::<V, 11, N>(depth, a, stride, b, ahead, tile),
-            12 if most >= 12 => sums::<V, 12, N>(depth, a, stride, b, ahead, tile),
-            _ => unreachable!("a tile has at most {most} rows"),
+        if group(V::LANES, N) == N || rows * N <= FEW {
+            whole::<V, N>(rows, depth, a, stride, b, ahead, tile);
+            return;
+        }
+        for first in (0..N).step_by(2) {
+            let b = b.add(first * depth * V::LANES);
+            let ahead = if first + 2 == N { ahead } else { &[] };
+            let tile = tile.add(first * V::LANES);
+            macro_rules! rows {
+                ($($m:literal)*) => {
+                    match rows {
+                        $($m => sums::<V, $m, 2>(depth, a, stride, b, ahead, tile, N),)*
+                        _ => unreachable!("a tile of {rows} rows"),
+                    }
+                };
+            }
+            rows!(2 3 4 5 6);
         }
     }
 }
 
+/// [`product`] of all registers of the panel at once.
+///
 /// # Safety
-/// `a` holds `M` rows of `depth` numbers `stride` apart, `b` holds `depth` times `N` registers, and
-/// `M * N` registers fit in `tile`.
+/// As for [`sums`], for `rows` rows.
+#[inline(always)]
+unsafe fn whole<V: Vector, const N: usize>(
+    rows: usize,
+    depth: usize,
+    a: *const V::Elem,
+    stride: usize,
+    b: *const V::Elem,
+    ahead: &[*const u8],
+    tile: *mut V::Elem,
+) {
+    macro_rules! rows {
+        ($($m:literal)*) => {
+            match rows {
+                $($m if $m * N <= if has_many(V::LANES) { MANY } else { FEW } => {
+                    sums::<V, $m, N>(depth, a, stride, b, ahead, tile, N)
+                })*
+                _ => unreachable!("a tile of {rows} rows"),
+            }
+        };
+    }
+    rows!(1 2 3 4 5 6 7 8 9 10 11 12);
+}
+
+/// `M` rows of `N` registers, written into rows of `wide` registers of `tile`.
+///
+/// # Safety
+/// `a` holds `M` rows of `depth` numbers `stride` apart, `b` holds `depth` times `N` registers in
+/// groups, and the rows fit in `tile`.
 #[inline(always)]
 unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     depth: usize,
@@ -112,7 +179,8 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     stride: usize,
     b: *const V::Elem,
     ahead: &[*const u8],
-    tile: &mut [V::Elem],
+    tile: *mut V::Elem,
+    wide: usize,
 ) {
     let mut sums = [[V::zero(); N]; M];
     // A product with few sums cannot hide the latency of their additions: twice as many.
@@ -125,20 +193,20 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
         }
         if M * N < 8 {
             while k + 2 <= end {
-                add::<V, M, N>(k, a, stride, b, &mut sums);
-                add::<V, M, N>(k + 1, a, stride, b, &mut more);
+                add::<V, M, N>(k, depth, a, stride, b, &mut sums);
+                add::<V, M, N>(k + 1, depth, a, stride, b, &mut more);
                 k += 2;
             }
         }
         while k < end {
-            add::<V, M, N>(k, a, stride, b, &mut sums);
+            add::<V, M, N>(k, depth, a, stride, b, &mut sums);
             k += 1;
         }
     }
     for i in 0..M {
         for j in 0..N {
             let sum = if M * N < 8 { sums[i][j].add(more[i][j]) } else { sums[i][j] };
-            sum.store(tile.as_mut_ptr().add((i * N + j) * V::LANES));
+            sum.store(tile.add((i * wide + j) * V::LANES));
         }
     }
 }
@@ -150,14 +218,17 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
 #[inline(always)]
 unsafe fn add<V: Vector, const M: usize, const N: usize>(
     k: usize,
+    depth: usize,
     a: *const V::Elem,
     stride: usize,
     b: *const V::Elem,
     sums: &mut [[V; N]; M],
 ) {
+    let group = group(V::LANES, N);
     let mut w = [V::zero(); N];
     for j in 0..N {
-        w[j] = V::load(b.add((k * N + j) * V::LANES));
+        let start = j / group * group * depth;
+        w[j] = V::load(b.add((start + k * group + j % group) * V::LANES));
     }
     for i in 0..M {
         let x = V::splat(*a.add(i * stride + k));
@@ -167,12 +238,13 @@ unsafe fn add<V: Vector, const M: usize, const N: usize>(
     }
 }
 
-/// The weight `[G H, H]` transposed into panels `[H, G, units]`, zero beyond the last unit, so that
-/// one panel gives all gates of its units.
+/// The weight `[G H, H]` transposed into panels `[G units / group, H, group]`, zero beyond the last
+/// unit, so that one panel gives all gates of its units.
 pub(super) fn pack_gates<T: Element>(
     weight: ArrayView2<'_, T>,
     gates: usize,
     units: usize,
+    group: usize,
 ) -> Scratch<T> {
     // So many columns of the weight at a time stay in the first cache.
     const BLOCK: usize = 16;
@@ -187,14 +259,15 @@ pub(super) fn pack_gates<T: Element>(
             let end = (start + BLOCK).min(hidden);
             for j in 0..width {
                 let unit = panel * units + j % units;
+                let to = &mut packed[j / group * group * hidden + j % group..];
                 if unit < hidden {
                     let row = &weight[(j / units * hidden + unit) * hidden..][..hidden];
                     for k in start..end {
-                        packed[k * width + j] = row[k];
+                        to[k * group] = row[k];
                     }
                 } else {
                     for k in start..end {
-                        packed[k * width + j] = T::zero();
+                        to[k * group] = T::zero();
                     }
                 }
             }
