@@ -205,7 +205,9 @@ vectorized! {
                         for i in (0..height).step_by(lanes) {
                             let count = lanes.min(height - i);
                             let part = T::V::<S>::load_first(column.add(i), count);
-                            part.store_first(to.add(i), count);
+                            // What a full register writes beyond its column, the next overwrites.
+                            let whole = k * height + i + lanes <= depth * height;
+                            part.store_first(to.add(i), if whole { lanes } else { count });
                         }
                     }
                 }
@@ -282,7 +284,10 @@ unsafe fn transposed<S: Isa, T: Element>(
         }
         T::V::<S>::transpose(&mut block);
         for (j, line) in block[..steps].iter().enumerate() {
-            line.store_first(out.add((k + j) * width), wide);
+            let at = (k + j) * width;
+            // What a full register writes beyond its line, the next line overwrites.
+            let whole = wide == width && at + lanes <= depth * width;
+            line.store_first(out.add(at), if whole { lanes } else { wide });
         }
     }
 }
