@@ -2,8 +2,9 @@
 //!
 //! forward:  c = a b         backward: da = dc b', db = a' dc
 //!
-//! [`gemm`] picks a form by shape: few rows read the right-hand matrix where it lies; everything
-//! else goes through blocks packed so that the inner loop reads both operands in order (Goto &
+//! [`gemm`] picks a form by shape: few rows read the right-hand matrix where it lies; some rows
+//! times a transposed matrix are computed as the transposed product; everything else goes through
+//! blocks packed so that the inner loop reads both operands in order (Goto &
 //! van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). An element of `c` is the
 //! same sum in the same order however the work is shared out, so results do not depend on the
 //! number of threads.
@@ -20,6 +21,7 @@ mod pack;
 mod skinny;
 #[cfg(test)]
 mod tests;
+mod turned;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 
@@ -61,6 +63,17 @@ impl<T> Mat<T> {
     fn at(&self, row: usize, column: usize) -> *const T {
         let offset = row as isize * self.row_stride + column as isize * self.column_stride;
         self.start.wrapping_offset(offset)
+    }
+
+    /// The transposed matrix.
+    fn turned(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
     }
 
     /// The columns from `start` on, `count` of them.
@@ -191,7 +204,9 @@ fn multiply<T: Element>(
     if a.columns == 0 {
         return blocked::no_terms(a.rows, b.columns, c, accumulate, epilogue);
     }
-    if skinny::suits(&a, &b) {
+    if turned::suits(&a, &b) {
+        turned::multiply(a, b, c, accumulate, epilogue);
+    } else if skinny::suits(&a, &b) {
         skinny::multiply(a, b, c, accumulate, epilogue);
     } else {
         blocked::multiply(a, b, c, accumulate, epilogue);

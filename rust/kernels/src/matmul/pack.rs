@@ -59,7 +59,12 @@ impl<T: Element> Packed<T> {
     }
 
     pub(super) fn of(b: Mat<T>) -> Self {
-        let shape = tile_shape::<T>();
+        Self::deep(b, tile_shape::<T>().depth)
+    }
+
+    /// Packs `b` in blocks of `depth` rows.
+    pub(super) fn deep(b: Mat<T>, depth: usize) -> Self {
+        let shape = TileShape { depth, ..tile_shape::<T>() };
         let padded = b.columns.next_multiple_of(shape.lanes);
         let mut data = Scratch::new(b.rows * padded);
         let group = PANELS * shape.columns;

@@ -33,7 +33,9 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 27] = [
+const SIZES: [(usize, usize, usize); 29] = [
+    (20, 1100, 129),
+    (5, 16, 64),
     (1, 1, 1),
     (1, 7, 300),
     (1, 100, 33),
