@@ -27,6 +27,9 @@ const FEW_ROWS: usize = 16;
 /// farther apart are in pages of their own.
 const NEAR_COLUMNS: usize = 128;
 
+/// Steps of a panel that is not worth asking for: nearby panels of small matrices are in the caches.
+const SHORT: usize = 128;
+
 /// Bytes between rows of the right matrix up to which tasks copy panels for themselves: rows
 /// farther apart fall on too few sets of the caches.
 const NEAR_ROWS: usize = 5 << 10;
@@ -268,7 +271,7 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         let share = depth.div_ceil(rows.div_ceil(T::V::<S>::TILE_ROWS));
         for (i, (first, height)) in balanced(rows, T::V::<S>::TILE_ROWS).enumerate() {
-            if !next.is_null() {
+            if !next.is_null() && depth > SHORT {
                 for line in i * share..((i + 1) * share).min(depth) {
                     let line = next.wrapping_offset(line as isize * right.step);
                     for j in 0..T::V::<S>::TILE_VECTORS {
