@@ -143,12 +143,6 @@ impl Vector for F32x8 {
         })
     }
     #[inline(always)]
-    fn scale_down(self, n: Self) -> Self {
-        // Of a choice between zero and a number the compiler makes one instruction more.
-        // SAFETY: see above.
-        unsafe { Self(_mm256_andnot_ps(n.lt(Self::splat(-125.0)), self.scale_by_power(n).0)) }
-    }
-    #[inline(always)]
     fn split_power(self) -> (Self, Self) {
         // SAFETY: see above.
         unsafe {
@@ -180,6 +174,12 @@ impl Vector for F32x8 {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_blendv_ps(no.0, yes.0, mask) })
+    }
+    #[inline(always)]
+    fn zero_where(self, mask: Self::Mask) -> Self {
+        // One instruction, where the compiler makes two of a choice.
+        // SAFETY: see above.
+        Self(unsafe { _mm256_andnot_ps(mask, self.0) })
     }
     #[inline(always)]
     fn together(self, other: Self) -> (Self, Self) {

@@ -70,8 +70,7 @@ pub fn exp<V: Vector<Elem = f32>>(x: V) -> V {
     // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
     let r = n.neg_mul_add(V::splat(0.693_359_4), clamped);
     let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
-    let y = exp_near_zero(r).scale_by_power(n);
-    let y = V::select(x.lt(V::splat(LOW)), V::zero(), y);
+    let y = exp_near_zero(r).scale_by_power(n).zero_where(x.lt(V::splat(LOW)));
     V::select(V::splat(HIGH).lt(x), V::splat(f32::INFINITY), y)
 }
 

@@ -131,8 +131,7 @@ pub trait Vector: Copy {
     /// -125.
     #[inline(always)]
     fn scale_down(self, n: Self) -> Self {
-        let least = Self::of(-125.0);
-        Self::select(n.lt(least), Self::zero(), self.scale_by_power(n))
+        self.scale_by_power(n).zero_where(n.lt(Self::of(-125.0)))
     }
     /// Mantissa in `[0.5, 1)` and exponent of positive normal lanes.
     fn split_power(self) -> (Self, Self);
@@ -145,6 +144,11 @@ pub trait Vector: Copy {
     fn eq(self, other: Self) -> Self::Mask;
     /// `yes` where the mask holds, else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// `self`, but zero where the mask holds.
+    #[inline(always)]
+    fn zero_where(self, mask: Self::Mask) -> Self {
+        Self::select(mask, Self::zero(), self)
+    }
 
     /// Both as they are, but neither before the other is there: keeps the compiler from working off
     /// one chain of steps before another that the processor could take along. No instruction.

@@ -99,6 +99,10 @@ impl<V: Vector<Elem = f32>> Vector for Pair<V> {
         Self(V::select(mask.0, yes.0, no.0), V::select(mask.1, yes.1, no.1))
     }
     #[inline(always)]
+    fn zero_where(self, mask: Self::Mask) -> Self {
+        Self(self.0.zero_where(mask.0), self.1.zero_where(mask.1))
+    }
+    #[inline(always)]
     fn sum(self) -> f32 {
         self.0.add(self.1).sum()
     }
