@@ -246,7 +246,7 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
-    /// Probability of a standard normal number above `|x|`, at most 100, and `e^(-x^2 / 2)`.
+    /// Probability of a standard normal number above lanes from 0 to 100, and `e^(-x^2 / 2)`.
     fn normal_tail(self) -> (Self, Self);
 
     /// Asks for the cache line of an address, which need not be valid.
