@@ -86,13 +86,20 @@ vectorized! {
 /// Writes `exp(x - max)` to `y` and returns its sum.
 #[inline(always)]
 fn exp_row<S: Isa, T: Element>(x: &[T], max: T, y: &mut [T]) -> T {
-    let shift = T::V::<S>::splat(max);
-    let mut sum = T::V::<S>::zero();
-    let lanes = T::V::<S>::LANES;
-    for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
-        T::V::<S>::prefetch_ahead(x);
-        T::V::<S>::prefetch_ahead(y);
-        let e = T::V::<S>::read_or(x, T::neg_infinity()).sub(shift).exp();
+    let whole = x.len() - x.len() % <T::V<S> as Vector>::Pair::LANES;
+    let (x, x_rest) = x.split_at(whole);
+    let (y, y_rest) = y.split_at_mut(whole);
+    exp_part::<<T::V<S> as Vector>::Pair>(x, max, y) + exp_part::<T::V<S>>(x_rest, max, y_rest)
+}
+
+#[inline(always)]
+fn exp_part<V: Vector>(x: &[V::Elem], max: V::Elem, y: &mut [V::Elem]) -> V::Elem {
+    let shift = V::splat(max);
+    let mut sum = V::zero();
+    for (x, y) in x.chunks(V::LANES).zip(y.chunks_mut(V::LANES)) {
+        V::prefetch_ahead(x);
+        V::prefetch_ahead(y);
+        let e = V::read_or(x, V::Elem::of(f64::NEG_INFINITY)).sub(shift).exp();
         e.write(y);
         sum = sum.add(e);
     }

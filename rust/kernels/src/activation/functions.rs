@@ -178,7 +178,7 @@ function!(
     },
     |x| {
         let x = clamp(x, -40.0, 40.0);
-        let (tail, density) = x.normal_tail();
+        let (tail, density) = x.abs().normal_tail();
         let cdf = V::select(x.lt(V::zero()), tail, V::of(1.0).sub(tail));
         x.mul(V::of(INV_SQRT_2_PI)).mul_add(density, cdf)
     }

@@ -162,35 +162,43 @@ const PIECE: usize = 16_384;
 
 vectorized! {
     fn map_values<S, T: Element, F: Function>(f: F, x: &[T], y: &mut [T]) {
-        let lanes = T::V::<S>::LANES;
-        let whole = x.len() / lanes * lanes;
-        let (x, x_rest) = x.split_at(whole);
-        let (y, y_rest) = y.split_at_mut(whole);
-        for (x, y) in x.chunks_exact(lanes).zip(y.chunks_exact_mut(lanes)) {
-            T::V::<S>::prefetch_ahead(x);
-            T::V::<S>::prefetch_ahead(y);
-            f.value(T::V::<S>::read(x)).write(y);
-        }
-        f.value(T::V::<S>::read(x_rest)).write(y_rest);
+        values::<<T::V<S> as Vector>::Pair, F>(f, x, y);
     }
+}
+
+#[inline(always)]
+fn values<V: Vector, F: Function>(f: F, x: &[V::Elem], y: &mut [V::Elem]) {
+    let whole = x.len() / V::LANES * V::LANES;
+    let (x, x_rest) = x.split_at(whole);
+    let (y, y_rest) = y.split_at_mut(whole);
+    for (x, y) in x.chunks_exact(V::LANES).zip(y.chunks_exact_mut(V::LANES)) {
+        V::prefetch_ahead(x);
+        V::prefetch_ahead(y);
+        f.value(V::read(x)).write(y);
+    }
+    f.value(V::read(x_rest)).write(y_rest);
 }
 
 vectorized! {
     fn map_slopes<S, T: Element, F: Function>(f: F, dy: &[T], kept: &[T], dx: &mut [T]) {
-        let lanes = T::V::<S>::LANES;
-        let whole = dx.len() / lanes * lanes;
-        let (dx, dx_rest) = dx.split_at_mut(whole);
-        let (dy, dy_rest) = dy.split_at(whole);
-        let (kept, kept_rest) = kept.split_at(whole);
-        let pairs = dy.chunks_exact(lanes).zip(kept.chunks_exact(lanes));
-        for ((dy, kept), dx) in pairs.zip(dx.chunks_exact_mut(lanes)) {
-            T::V::<S>::prefetch_ahead(dy);
-            T::V::<S>::prefetch_ahead(kept);
-            T::V::<S>::prefetch_ahead(dx);
-            T::V::<S>::read(dy).mul(f.slope(T::V::<S>::read(kept))).write(dx);
-        }
-        T::V::<S>::read(dy_rest).mul(f.slope(T::V::<S>::read(kept_rest))).write(dx_rest);
+        slopes::<<T::V<S> as Vector>::Pair, F>(f, dy, kept, dx);
     }
+}
+
+#[inline(always)]
+fn slopes<V: Vector, F: Function>(f: F, dy: &[V::Elem], kept: &[V::Elem], dx: &mut [V::Elem]) {
+    let whole = dx.len() / V::LANES * V::LANES;
+    let (dx, dx_rest) = dx.split_at_mut(whole);
+    let (dy, dy_rest) = dy.split_at(whole);
+    let (kept, kept_rest) = kept.split_at(whole);
+    let pairs = dy.chunks_exact(V::LANES).zip(kept.chunks_exact(V::LANES));
+    for ((dy, kept), dx) in pairs.zip(dx.chunks_exact_mut(V::LANES)) {
+        V::prefetch_ahead(dy);
+        V::prefetch_ahead(kept);
+        V::prefetch_ahead(dx);
+        V::read(dy).mul(f.slope(V::read(kept))).write(dx);
+    }
+    V::read(dy_rest).mul(f.slope(V::read(kept_rest))).write(dx_rest);
 }
 
 #[cfg(test)]

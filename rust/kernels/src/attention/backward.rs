@@ -5,7 +5,9 @@ use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::rows::{Rows, RowsMut};
-use super::tile::{Left, Skip, add_mask, copy, exp2, padded, product, transpose, visible};
+use super::tile::{
+    Left, Skip, add_mask, copy, distance, exp2, padded, product, transpose, visible,
+};
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -98,8 +100,8 @@ impl<'a, T: Element> Task<'a, T> {
     fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, keys: Range<usize>) -> Self {
         let Sizes { t, d, dv, .. } = x.sizes;
         let (count, tiles) = (keys.len(), keys.len().div_ceil(KEYS));
-        let ld = padded::<T>(count.min(KEYS));
-        let width = [padded::<T>(d), padded::<T>(dv)];
+        let ld = distance::<T>(count.min(KEYS));
+        let width = [distance::<T>(d), distance::<T>(dv)];
         let mut k = Scratch::new(count * width[0]);
         copy(x.k, b, kv_head, keys.clone(), T::one(), &mut k, width[0]);
         let mut k_transposed = Scratch::new(tiles * d * ld);
@@ -188,7 +190,7 @@ impl<'a, T: Element> Task<'a, T> {
         let dy = &self.dy[queries.start * value_width..];
         product(
             [rows, padded::<T>(count), d],
-            Left { data: q, row: width, step: 1 },
+            Left { data: q, ld: width, transposed: false },
             &self.k_transposed[tile * d * ld..],
             ld,
             &mut self.p,
@@ -198,7 +200,7 @@ impl<'a, T: Element> Task<'a, T> {
         );
         product(
             [rows, padded::<T>(count), dv],
-            Left { data: dy, row: value_width, step: 1 },
+            Left { data: dy, ld: value_width, transposed: false },
             &self.v_transposed[tile * dv * ld..],
             ld,
             &mut self.ds,
@@ -215,8 +217,8 @@ impl<'a, T: Element> Task<'a, T> {
         probabilities(p, &mut self.ds, ld, count, below, usize::from(diagonal), lse, delta);
         let at = tile * KEYS;
         product(
-            [count, value_width, rows],
-            Left { data: &self.p, row: 1, step: ld },
+            [count, padded::<T>(dv), rows],
+            Left { data: &self.p, ld, transposed: true },
             dy,
             value_width,
             &mut self.dv[at * value_width..],
@@ -225,8 +227,8 @@ impl<'a, T: Element> Task<'a, T> {
             skip(Skip::Before(offset)),
         );
         product(
-            [count, width, rows],
-            Left { data: &self.ds, row: 1, step: ld },
+            [count, padded::<T>(d), rows],
+            Left { data: &self.ds, ld, transposed: true },
             q,
             width,
             &mut self.dk[at * width..],
@@ -235,8 +237,8 @@ impl<'a, T: Element> Task<'a, T> {
             skip(Skip::Before(offset)),
         );
         product(
-            [rows, width, count],
-            Left { data: &self.ds, row: ld, step: 1 },
+            [rows, padded::<T>(d), count],
+            Left { data: &self.ds, ld, transposed: false },
             &self.k[at * width..],
             width,
             &mut self.dq[queries.start * width..],
@@ -274,7 +276,7 @@ vectorized! {
             for (n, (p, ds)) in tiles.enumerate() {
                 let x = visible::<S, T>(T::V::<S>::read(p), n * lanes, length);
                 // No probability is above one; `lse`, rounded, may be below the largest score.
-                let probability = exp2::<S, T>(T::V::<S>::zero().min(x.sub(shift)));
+                let probability = exp2(T::V::<S>::zero().min(x.sub(shift)));
                 probability.mul(T::V::<S>::read(ds).sub(delta)).write(ds);
                 probability.write(p);
             }

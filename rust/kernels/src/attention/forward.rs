@@ -5,7 +5,9 @@ use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
 use super::rows::RowsMut;
-use super::tile::{Left, Skip, add_mask, copy, exp2, padded, product, transpose, visible};
+use super::tile::{
+    Left, Skip, add_mask, copy, distance, exp2, padded, product, transpose, visible,
+};
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
 use crate::simd::Vector;
@@ -60,8 +62,8 @@ impl<'a, T: Element> Task<'a, T> {
     fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, queries: Range<usize>) -> Self {
         let Sizes { s, d, dv, .. } = x.sizes;
         let seen = if x.causal { s.min(queries.end) } else { s };
-        let keys = padded::<T>(seen.min(KEYS));
-        let width = padded::<T>(dv);
+        let keys = distance::<T>(seen.min(KEYS));
+        let width = distance::<T>(dv);
         let mut k = Scratch::new(seen.div_ceil(KEYS) * d * keys);
         for (tile, first) in (0..seen).step_by(KEYS).enumerate() {
             let tokens = first..(first + KEYS).min(seen);
@@ -79,9 +81,9 @@ impl<'a, T: Element> Task<'a, T> {
             width,
             k,
             v,
-            q: Scratch::new(QUERIES * padded::<T>(d)),
+            q: Scratch::new(QUERIES * distance::<T>(d)),
             scores: Scratch::new(QUERIES * keys),
-            sums: Scratch::new(QUERIES * width),
+            sums: Scratch::zeros(QUERIES * width),
             state: State { max: [T::zero(); QUERIES], sum: [T::zero(); QUERIES] },
         }
     }
@@ -103,7 +105,7 @@ impl<'a, T: Element> Task<'a, T> {
     /// Leaves the unnormalised output of some queries in `sums`.
     fn tile(&mut self, h: usize, queries: Range<usize>) {
         let Sizes { d, dv, .. } = self.x.sizes;
-        let (rows, ldq) = (queries.len(), padded::<T>(d));
+        let (rows, ldq) = (queries.len(), distance::<T>(d));
         copy(self.x.q, self.b, h, queries.clone(), self.x.scale, &mut self.q, ldq);
         self.state.max.fill(T::neg_infinity());
         self.state.sum.fill(T::zero());
@@ -120,7 +122,7 @@ impl<'a, T: Element> Task<'a, T> {
             let k = &self.k[tile * d * self.keys..];
             product(
                 [rows, padded::<T>(count), d],
-                Left { data: &self.q, row: ldq, step: 1 },
+                Left { data: &self.q, ld: ldq, transposed: false },
                 k,
                 self.keys,
                 &mut self.scores,
@@ -140,7 +142,7 @@ impl<'a, T: Element> Task<'a, T> {
             softmax(scores, self.keys, count, below, step, &mut self.state, sums, self.width);
             product(
                 [rows, padded::<T>(dv), count],
-                Left { data: &self.scores, row: self.keys, step: 1 },
+                Left { data: &self.scores, ld: self.keys, transposed: false },
                 &self.v[first * self.width..],
                 self.width,
                 &mut self.sums,
@@ -182,7 +184,7 @@ vectorized! {
             let mut sum = T::V::<S>::zero();
             for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
                 let x = visible::<S, T>(T::V::<S>::read(score), n * lanes, length);
-                let p = exp2::<S, T>(x.sub(T::V::<S>::splat(shift)));
+                let p = exp2(x.sub(T::V::<S>::splat(shift)));
                 sum = sum.add(p);
                 p.write(score);
             }

@@ -21,19 +21,37 @@ pub(super) enum Skip {
     Before(isize),
 }
 
-/// A left-hand matrix: element `[i, p]` is at `i * row + p * step`.
+/// A left-hand matrix whose rows, or columns where `transposed`, are `ld` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a, T> {
     pub(super) data: &'a [T],
-    pub(super) row: usize,
-    pub(super) step: usize,
+    pub(super) ld: usize,
+    pub(super) transposed: bool,
 }
+
+impl<T> Left<'_, T> {
+    /// Place of element `[i, p]`.
+    #[inline(always)]
+    fn at(&self, i: usize, p: usize) -> usize {
+        if self.transposed { p * self.ld + i } else { i * self.ld + p }
+    }
+}
+
+/// Columns of the left-hand matrix that a loop takes at once: its rows are found once for all.
+const UNROLL: usize = 4;
 
 vectorized! {
     /// Numbers that fill whole vectors and hold `n` of them.
     pub(super) fn padded<S, T: Element>(n: usize) -> usize {
         n.next_multiple_of(T::V::<S>::LANES)
     }
+}
+
+/// Distance of rows of `n` numbers: an odd number of cache lines, as columns of rows an even number
+/// apart would share few of the places in the first cache.
+pub(super) fn distance<T>(n: usize) -> usize {
+    let line = 64 / size_of::<T>();
+    (n.div_ceil(line) | 1) * line
 }
 
 vectorized! {
@@ -56,7 +74,7 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         assert!(n % lanes == 0 && c.len() >= (m - 1) * ldc + n);
         assert!(k == 0 || b.len() >= (k - 1) * ldb + n);
-        assert!(k == 0 || a.data.len() > (m - 1) * a.row + (k - 1) * a.step);
+        assert!(k == 0 || a.data.len() > a.at(m - 1, k - 1));
         // Accumulators must leave registers for one row of `b`: 32 in AVX-512, else 16.
         let (most_rows, most_vectors) = if lanes == 16 { (8, 3) } else { (6, 2) };
         for (j, vectors) in Split::new(n / lanes, most_vectors) {
@@ -81,19 +99,18 @@ vectorized! {
                 unsafe {
                     let step = Step {
                         k: last - first,
-                        a: a.data.as_ptr().add(i * a.row + first * a.step),
-                        row: a.row,
-                        step: a.step,
+                        a: a.data.as_ptr().add(a.at(i, first)),
+                        lda: a.ld,
                         b: b.as_ptr().add(first * ldb + j * lanes),
                         ldb,
                         c: c.as_mut_ptr().add(i * ldc + j * lanes),
                         ldc,
                         accumulate,
                     };
-                    match vectors {
-                        1 => step.rows::<S, 1>(rows),
-                        2 => step.rows::<S, 2>(rows),
-                        _ => step.rows::<S, 3>(rows),
+                    if a.transposed {
+                        step.vectors::<S, true>(rows, vectors);
+                    } else {
+                        step.vectors::<S, false>(rows, vectors);
                     }
                 }
             }
@@ -137,8 +154,7 @@ impl Iterator for Split {
 struct Step<T> {
     k: usize,
     a: *const T,
-    row: usize,
-    step: usize,
+    lda: usize,
     b: *const T,
     ldb: usize,
     c: *mut T,
@@ -148,48 +164,71 @@ struct Step<T> {
 
 impl<T: Element> Step<T> {
     #[inline(always)]
-    unsafe fn rows<S: Isa, const N: usize>(self, rows: usize) {
-        match rows {
-            1 => self.run::<S, 1, N>(),
-            2 => self.run::<S, 2, N>(),
-            3 => self.run::<S, 3, N>(),
-            4 => self.run::<S, 4, N>(),
-            5 => self.run::<S, 5, N>(),
-            6 => self.run::<S, 6, N>(),
-            7 => self.run::<S, 7, N>(),
-            _ => self.run::<S, 8, N>(),
+    unsafe fn vectors<S: Isa, const TRANSPOSED: bool>(self, rows: usize, vectors: usize) {
+        match vectors {
+            1 => self.rows::<S, 1, TRANSPOSED>(rows),
+            2 => self.rows::<S, 2, TRANSPOSED>(rows),
+            _ if T::V::<S>::LANES < 16 => unreachable!("more vectors than fit"),
+            _ => self.rows::<S, 3, TRANSPOSED>(rows),
         }
     }
 
     #[inline(always)]
-    unsafe fn run<S: Isa, const M: usize, const N: usize>(self) {
-        let lanes = T::V::<S>::LANES;
-        let mut sum = [[T::V::<S>::zero(); N]; M];
-        // One pointer for each row: adding up one pointer's steps would take longer than the sums.
-        let mut rows = [self.a; M];
-        for i in 0..M {
-            rows[i] = self.a.add(i * self.row);
+    unsafe fn rows<S: Isa, const N: usize, const TRANSPOSED: bool>(self, rows: usize) {
+        match rows {
+            1 => self.run::<S, 1, N, TRANSPOSED>(),
+            2 => self.run::<S, 2, N, TRANSPOSED>(),
+            3 => self.run::<S, 3, N, TRANSPOSED>(),
+            4 => self.run::<S, 4, N, TRANSPOSED>(),
+            5 => self.run::<S, 5, N, TRANSPOSED>(),
+            6 => self.run::<S, 6, N, TRANSPOSED>(),
+            _ if T::V::<S>::LANES < 16 => unreachable!("more rows than fit"),
+            7 => self.run::<S, 7, N, TRANSPOSED>(),
+            _ => self.run::<S, 8, N, TRANSPOSED>(),
         }
-        let (mut at, mut b) = (0, self.b);
-        for _ in 0..self.k {
-            let mut right = [T::V::<S>::zero(); N];
-            for j in 0..N {
-                right[j] = T::V::<S>::load(b.add(j * lanes));
+    }
+
+    #[inline(always)]
+    unsafe fn run<S: Isa, const M: usize, const N: usize, const TRANSPOSED: bool>(self) {
+        let lanes = T::V::<S>::LANES;
+        let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
+        let mut sum = [[T::V::<S>::zero(); N]; M];
+        let (mut a, mut b) = (self.a, self.b);
+        for _ in 0..self.k / UNROLL {
+            for p in 0..UNROLL {
+                Self::add::<S, M, N>(a.add(p * step), row, b.add(p * self.ldb), &mut sum);
             }
-            for i in 0..M {
-                let left = T::V::<S>::splat(*rows[i].add(at));
-                for j in 0..N {
-                    sum[i][j] = left.mul_add(right[j], sum[i][j]);
-                }
-            }
-            at += self.step;
-            b = b.add(self.ldb);
+            (a, b) = (a.add(UNROLL * step), b.add(UNROLL * self.ldb));
+        }
+        for _ in 0..self.k % UNROLL {
+            Self::add::<S, M, N>(a, row, b, &mut sum);
+            (a, b) = (a.add(step), b.add(self.ldb));
         }
         for i in 0..M {
             for j in 0..N {
                 let c = self.c.add(i * self.ldc + j * lanes);
                 let sum = sum[i][j];
                 if self.accumulate { T::V::<S>::load(c).add(sum).store(c) } else { sum.store(c) }
+            }
+        }
+    }
+
+    /// Adds the product of a column of the left-hand matrix and a row of the right-hand one.
+    #[inline(always)]
+    unsafe fn add<S: Isa, const M: usize, const N: usize>(
+        a: *const T,
+        row: usize,
+        b: *const T,
+        sum: &mut [[T::V<S>; N]; M],
+    ) {
+        let mut right = [T::V::<S>::zero(); N];
+        for j in 0..N {
+            right[j] = T::V::<S>::load(b.add(j * T::V::<S>::LANES));
+        }
+        for i in 0..M {
+            let left = T::V::<S>::splat(*a.add(i * row));
+            for j in 0..N {
+                sum[i][j] = left.mul_add(right[j], sum[i][j]);
             }
         }
     }
@@ -316,21 +355,21 @@ pub(super) fn visible<S: Isa, T: Element>(x: T::V<S>, base: usize, length: usize
 
 /// `2^x` for `x` that is not far above zero, exactly 0 below -125; NaN for NaN.
 #[inline(always)]
-pub(super) fn exp2<S: Isa, T: Element>(x: T::V<S>) -> T::V<S> {
-    if size_of::<T>() != size_of::<f32>() {
-        return x.mul(T::V::<S>::of(std::f64::consts::LN_2)).exp();
+pub(super) fn exp2<V: Vector>(x: V) -> V {
+    if size_of::<V::Elem>() != size_of::<f32>() {
+        return x.mul(V::of(std::f64::consts::LN_2)).exp();
     }
-    let low = T::V::<S>::of(-125.0);
+    let low = V::of(-125.0);
     // `max` returns its second operand for a NaN, which so survives.
     let clamped = low.max(x);
     let n = clamped.round();
     let r = clamped.sub(n);
     // Fitted to `2^r - 1` on [-1/2, 1/2] with nearly equal relative errors, 2e-9 at most.
-    let mut y = T::V::<S>::of(1.535_336_38e-4);
+    let mut y = V::of(1.535_336_38e-4);
     for c in
         [1.339_887_45e-3, 9.618_437_35e-3, 5.550_332_47e-2, 2.402_264_79e-1, 6.931_472_03e-1, 1.0]
     {
-        y = y.mul_add(r, T::V::<S>::of(c));
+        y = y.mul_add(r, V::of(c));
     }
-    T::V::<S>::select(x.lt(low), T::V::<S>::zero(), y.scale_by_power(n))
+    y.scale_by_power(n).zero_where(x.lt(low))
 }

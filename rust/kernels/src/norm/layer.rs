@@ -4,7 +4,7 @@
 
 use ndarray::{Array, Array2, ArrayD, ArrayView2, ArrayViewD, IxDyn};
 
-use super::{Moments, deviations, split, sum};
+use super::{LINE, Moments, deviations_of, split, sum_of};
 use crate::memory::{self, Scratch};
 use crate::simd::Vector;
 use crate::threads::{self, Shared};
@@ -183,96 +183,116 @@ pub(super) fn contiguous<T: Element>(array: &Option<ArrayViewD<'_, T>>) -> Optio
     })
 }
 
-/// Normalises the rows of a block and keeps their moments.
-fn rows_forward<T: Element>(
-    x: &[T],
-    centre: Centre,
-    weight: Option<&[T]>,
-    bias: Option<&[T]>,
-    eps: f64,
-    y: &mut [T],
-    kept: &mut [f64],
-) {
-    let width = x.len() / (kept.len() / 2);
-    for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
-        kept[0] = if centre == Centre::Mean { sum(x) / width as f64 } else { 0.0 };
-    }
-    for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
-        let found = deviations(x, kept[0]);
-        let m = match centre {
-            Centre::Mean => Moments::new(kept[0], found, width),
-            Centre::Zero => Moments { mean: 0.0, var: found.1 / width as f64 },
-        };
-        kept.copy_from_slice(&[m.mean, m.var]);
-    }
-    let ahead = x.len();
-    let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
-    for ((x, y), kept) in rows.zip(kept.chunks_exact(2)) {
-        let m = Moments { mean: kept[0], var: kept[1] };
-        scale_row(x, m.mean, m.rstd(eps), weight, bias, y, ahead);
+vectorized! {
+    /// Normalises the rows of a block and keeps their moments.
+    fn rows_forward<S, T: Element>(
+        x: &[T], centre: Centre, weight: Option<&[T]>, bias: Option<&[T]>, eps: f64, y: &mut [T],
+        kept: &mut [f64],
+    ) {
+        let width = x.len() / (kept.len() / 2);
+        for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
+            let mean = || sum_of::<T::V<S>>(x) / width as f64;
+            kept[0] = if centre == Centre::Mean { mean() } else { 0.0 };
+        }
+        for (x, kept) in x.chunks_exact(width).zip(kept.chunks_exact_mut(2)) {
+            let found = deviations_of::<T::V<S>>(x, kept[0]);
+            let m = match centre {
+                Centre::Mean => Moments::new(kept[0], found, width),
+                Centre::Zero => Moments { mean: 0.0, var: found.1 / width as f64 },
+            };
+            kept.copy_from_slice(&[m.mean, m.var]);
+        }
+        let ahead = x.len();
+        let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
+        for ((x, y), kept) in rows.zip(kept.chunks_exact(2)) {
+            let m = Moments { mean: kept[0], var: kept[1] };
+            let unit = Unit::<T::V<S>>::new(m.mean, m.rstd(eps));
+            match (weight, bias) {
+                (Some(weight), Some(bias)) => scale(x, unit, Some(weight), Some(bias), y, ahead),
+                (Some(weight), None) => scale(x, unit, Some(weight), None, y, ahead),
+                (None, bias) => scale(x, unit, None, bias, y, ahead),
+            }
+        }
     }
 }
 
-/// The deviations of a row from its mean.
+/// What makes a number of a row its `xhat`.
 #[derive(Clone, Copy)]
-struct Deviation<V> {
-    high: V,
-    low: V,
+struct Unit<V> {
+    mean: V,
+    rstd: V,
+    /// What the rounding of the mean lost, times `-rstd`.
+    shift: V,
 }
 
-impl<V: Vector> Deviation<V> {
+impl<V: Vector> Unit<V> {
     #[inline(always)]
-    fn new(mean: f64) -> Self {
+    fn new(mean: f64, rstd: f64) -> Self {
         let (high, low) = split::<V::Elem>(mean);
-        Self { high: V::splat(high), low: V::splat(low) }
+        Self { mean: V::splat(high), rstd: V::of(rstd), shift: V::of(-low.f64() * rstd) }
     }
 
     #[inline(always)]
-    fn at(self, x: &[V::Elem]) -> V {
-        V::read(x).sub(self.high).sub(self.low)
+    fn xhat(self, x: V) -> V {
+        x.sub(self.mean).mul_add(self.rstd, self.shift)
     }
+}
+
+/// Asks for the cache lines of two vectors.
+#[inline(always)]
+fn prefetch_two<V: Vector>(at: *const V::Elem) {
+    for byte in (0..2 * size_of::<V>()).step_by(LINE) {
+        V::prefetch_far(at.wrapping_byte_add(byte));
+    }
+}
+
+/// Writes numbers `at` to `end` of a row of the output.
+#[inline(always)]
+fn scale_part<V: Vector>(
+    x: &[V::Elem],
+    unit: Unit<V>,
+    weight: Option<&[V::Elem]>,
+    bias: Option<&[V::Elem]>,
+    y: &mut [V::Elem],
+    at: usize,
+    end: usize,
+) {
+    let v = unit.xhat(V::read(&x[at..end]));
+    let v = match (weight, bias) {
+        (Some(weight), Some(bias)) => v.mul_add(V::read(&weight[at..end]), V::read(&bias[at..end])),
+        (Some(weight), None) => v.mul(V::read(&weight[at..end])),
+        (None, Some(bias)) => v.add(V::read(&bias[at..end])),
+        (None, None) => v,
+    };
+    v.write(&mut y[at..end]);
 }
 
 #[inline(always)]
 fn scale<V: Vector>(
     x: &[V::Elem],
-    (mean, rstd): (f64, f64),
-    weight: Option<&[V::Elem]>,
-    bias: Option<&[V::Elem]>,
+    unit: Unit<V>,
+    mut weight: Option<&[V::Elem]>,
+    mut bias: Option<&[V::Elem]>,
     y: &mut [V::Elem],
     ahead: usize,
 ) {
-    let (deviation, rstd) = (Deviation::<V>::new(mean), V::of(rstd));
+    // One length for all, so that one check of the bounds serves all.
+    let width = x.len();
+    let y = &mut y[..width];
+    weight = weight.map(|weight| &weight[..width]);
+    bias = bias.map(|bias| &bias[..width]);
     let mut at = 0;
-    while at < x.len() {
-        let end = (at + V::LANES).min(x.len());
-        V::prefetch_far(x[at..end].as_ptr().wrapping_add(ahead));
-        V::prefetch_far(y[at..end].as_ptr().wrapping_add(ahead));
-        let v = deviation.at(&x[at..end]).mul(rstd);
-        let v = match (weight, bias) {
-            (Some(weight), Some(bias)) => {
-                v.mul_add(V::read(&weight[at..end]), V::read(&bias[at..end]))
-            }
-            (Some(weight), None) => v.mul(V::read(&weight[at..end])),
-            (None, Some(bias)) => v.add(V::read(&bias[at..end])),
-            (None, None) => v,
-        };
-        v.write(&mut y[at..end]);
-        at = end;
+    while width - at >= 2 * V::LANES {
+        prefetch_two::<V>(x[at..].as_ptr().wrapping_add(ahead));
+        prefetch_two::<V>(y[at..].as_ptr().wrapping_add(ahead));
+        scale_part(x, unit, weight, bias, y, at, at + V::LANES);
+        scale_part(x, unit, weight, bias, y, at + V::LANES, at + 2 * V::LANES);
+        at += 2 * V::LANES;
     }
-}
-
-vectorized! {
-    fn scale_row<S, T: Element>(
-        x: &[T], mean: f64, rstd: f64, weight: Option<&[T]>, bias: Option<&[T]>, y: &mut [T],
-        ahead: usize,
-    ) {
-        let m = (mean, rstd);
-        match (weight, bias) {
-            (Some(weight), Some(bias)) => scale::<T::V<S>>(x, m, Some(weight), Some(bias), y, ahead),
-            (Some(weight), None) => scale::<T::V<S>>(x, m, Some(weight), None, y, ahead),
-            (None, bias) => scale::<T::V<S>>(x, m, None, bias, y, ahead),
-        }
+    while at < width {
+        let end = (at + V::LANES).min(width);
+        scale_part(x, unit, weight, bias, y, at, end);
+        at = end;
     }
 }
 
@@ -283,28 +303,119 @@ vectorized! {
         dy: &[T], x: &[T], means: &[(f64, f64); BLOCK], weight: Option<&[T]>, centre: Centre,
         dx: &mut [T], dweight: &mut [T], dbias: &mut [T], width: usize,
     ) {
-        if x.len() == BLOCK * width {
-            block_backward::<T::V<S>, BLOCK>(dy, x, means, weight, centre, dx, dweight, dbias);
-            return;
-        }
-        let rows = dy.chunks_exact(width).zip(x.chunks_exact(width));
-        for (((dy, x), dx), m) in rows.zip(dx.chunks_exact_mut(width)).zip(means) {
-            block_backward::<T::V<S>, 1>(dy, x, &[*m], weight, centre, dx, dweight, dbias);
+        // Five factors and two sums of each row want registers: 32 in AVX-512, else 16.
+        let most = if T::V::<S>::LANES == 16 { BLOCK } else { 2 };
+        let count = x.len() / width;
+        let mut first = 0;
+        while first < count {
+            let rows = if count - first >= most { most } else { 1 };
+            let range = first * width..(first + rows) * width;
+            let (dy, x, dx) = (&dy[range.clone()], &x[range.clone()], &mut dx[range]);
+            let means = &means[first..first + rows];
+            match rows {
+                BLOCK => {
+                    block_backward::<T::V<S>, BLOCK>(dy, x, means, weight, centre, dx, dweight, dbias);
+                }
+                2 => block_backward::<T::V<S>, 2>(dy, x, means, weight, centre, dx, dweight, dbias),
+                _ => block_backward::<T::V<S>, 1>(dy, x, means, weight, centre, dx, dweight, dbias),
+            }
+            first += rows;
         }
     }
 }
 
-/// `dy * weight`.
-#[inline(always)]
-fn weighted<V: Vector>(dy: V, weight: Option<&[V::Elem]>, at: usize, end: usize) -> V {
-    weight.map_or(dy, |weight| dy.mul(V::read(&weight[at..end])))
+/// Rows of one length whose sums are taken side by side.
+struct Block<'a, V: Vector, const N: usize> {
+    dy: [&'a [V::Elem]; N],
+    x: [&'a [V::Elem]; N],
+    weight: Option<&'a [V::Elem]>,
+    unit: [Unit<V>; N],
+}
+
+impl<V: Vector, const N: usize> Block<'_, V, N> {
+    /// Numbers `at` to `end` of `dy * weight` of row `i`.
+    #[inline(always)]
+    fn weighted(&self, dy: V, at: usize, end: usize) -> V {
+        match self.weight {
+            Some(weight) => dy.mul(V::read(&weight[at..end])),
+            None => dy,
+        }
+    }
+
+    /// Adds numbers `at` to `end` of `g` and of `g` times the deviations from the rounded mean.
+    #[inline(always)]
+    fn add_sums(&self, sums: &mut [[V; 2]; N], at: usize, end: usize) {
+        for i in 0..N {
+            let g = self.weighted(V::read(&self.dy[i][at..end]), at, end);
+            let d = V::read(&self.x[i][at..end]).sub(self.unit[i].mean);
+            sums[i] = [sums[i][0].add(g), g.mul_add(d, sums[i][1])];
+        }
+    }
+
+    /// Of each row the sums of `g` and of `g` times the deviations from the rounded mean.
+    #[inline(always)]
+    fn sums(&self) -> [(f64, f64); N] {
+        let width = self.x[0].len();
+        let mut sums = [[[V::zero(); 2]; N]; 2];
+        let mut at = 0;
+        while width - at >= 2 * V::LANES {
+            for i in 0..N {
+                // Of the next block; the second pass asks for the rest, so that memory is never idle.
+                prefetch_two::<V>(self.x[i].as_ptr().wrapping_add(N * width + at));
+            }
+            self.add_sums(&mut sums[0], at, at + V::LANES);
+            self.add_sums(&mut sums[1], at + V::LANES, at + 2 * V::LANES);
+            at += 2 * V::LANES;
+        }
+        while at < width {
+            let end = (at + V::LANES).min(width);
+            self.add_sums(&mut sums[0], at, end);
+            at = end;
+        }
+        let mut totals = [(0.0, 0.0); N];
+        for i in 0..N {
+            totals[i].0 = sums[0][i][0].add(sums[1][i][0]).sum().f64();
+            totals[i].1 = sums[0][i][1].add(sums[1][i][1]).sum().f64();
+        }
+        totals
+    }
+
+    /// Writes numbers `at` to `end` of `dx = g * rstd - xhat * slope + shift` and adds to the
+    /// gradients of the parameters.
+    #[inline(always)]
+    fn write(
+        &self,
+        slope: [V; N],
+        shift: [V; N],
+        dx: &mut [&mut [V::Elem]; N],
+        parameters: &mut Option<(&mut [V::Elem], &mut [V::Elem])>,
+        at: usize,
+        end: usize,
+    ) {
+        let (mut dw, mut db) = (V::zero(), V::zero());
+        if let Some((dweight, dbias)) = parameters {
+            (dw, db) = (V::read(&dweight[at..end]), V::read(&dbias[at..end]));
+        }
+        for i in 0..N {
+            let xhat = self.unit[i].xhat(V::read(&self.x[i][at..end]));
+            let dy = V::read(&self.dy[i][at..end]);
+            let g = self.weighted(dy, at, end).mul_add(self.unit[i].rstd, shift[i]);
+            xhat.neg_mul_add(slope[i], g).write(&mut dx[i][at..end]);
+            dw = dy.mul_add(xhat, dw);
+            db = db.add(dy);
+        }
+        if let Some((dweight, dbias)) = parameters {
+            dw.write(&mut dweight[at..end]);
+            db.write(&mut dbias[at..end]);
+        }
+    }
 }
 
 #[inline(always)]
 fn block_backward<V: Vector, const N: usize>(
     dy: &[V::Elem],
     x: &[V::Elem],
-    means: &[(f64, f64); N],
+    means: &[(f64, f64)],
     weight: Option<&[V::Elem]>,
     centre: Centre,
     dx: &mut [V::Elem],
@@ -312,50 +423,49 @@ fn block_backward<V: Vector, const N: usize>(
     dbias: &mut [V::Elem],
 ) {
     let width = x.len() / N;
-    let deviations: [_; N] = std::array::from_fn(|i| Deviation::<V>::new(means[i].0));
-    let (mut sums, mut dots) = ([V::zero(); N], [V::zero(); N]);
-    for at in (0..width).step_by(V::LANES) {
-        let end = (at + V::LANES).min(width);
-        for i in 0..N {
-            let row = i * width + at..i * width + end;
-            // The next block.
-            V::prefetch_far(x[row.clone()].as_ptr().wrapping_add(x.len()));
-            V::prefetch_far(dy[row.clone()].as_ptr().wrapping_add(x.len()));
-            V::prefetch_far(dx[row.clone()].as_ptr().wrapping_add(x.len()));
-            let g = weighted(V::read(&dy[row.clone()]), weight, at, end);
-            sums[i] = sums[i].add(g);
-            dots[i] = g.mul_add(deviations[i].at(&x[row]), dots[i]);
+    // One length for all, so that one check of the bounds serves all.
+    let weight = weight.map(|weight| &weight[..width]);
+    let mut block = Block {
+        dy: [&dy[..width]; N],
+        x: [&x[..width]; N],
+        weight,
+        unit: [Unit::<V>::new(0.0, 0.0); N],
+    };
+    for i in 0..N {
+        block.dy[i] = &dy[i * width..][..width];
+        block.x[i] = &x[i * width..][..width];
+        block.unit[i] = Unit::new(means[i].0, means[i].1);
+    }
+    let sums = block.sums();
+    let n = width as f64;
+    let (mut slope, mut shift) = ([V::zero(); N], [V::zero(); N]);
+    for i in 0..N {
+        let (mean, rstd) = means[i];
+        let (sum, dot) = sums[i];
+        slope[i] = V::of((dot - split::<V::Elem>(mean).1.f64() * sum) * rstd * rstd / n);
+        if centre == Centre::Mean {
+            shift[i] = V::of(-sum * rstd / n);
         }
     }
-    // dx = g * rstd - deviation * slope - shift
-    let n = width as f64;
-    let rstd: [_; N] = std::array::from_fn(|i| V::of(means[i].1));
-    let slope: [_; N] =
-        std::array::from_fn(|i| V::of(dots[i].sum().f64() * means[i].1.powi(3) / n));
-    let shift: [_; N] = std::array::from_fn(|i| match centre {
-        Centre::Mean => V::of(-sums[i].sum().f64() * means[i].1 / n),
-        Centre::Zero => V::zero(),
-    });
+    let mut rows = dx.chunks_exact_mut(width);
+    let mut dx: [_; N] = std::array::from_fn(|_| rows.next().expect("a row of dx for each of x"));
     let needs = !dweight.is_empty();
-    for at in (0..width).step_by(V::LANES) {
-        let end = (at + V::LANES).min(width);
-        let (mut dw, mut db) = (V::zero(), V::zero());
-        if needs {
-            (dw, db) = (V::read(&dweight[at..end]), V::read(&dbias[at..end]));
-        }
+    let mut parameters = needs.then(|| (&mut dweight[..width], &mut dbias[..width]));
+    let mut at = 0;
+    while width - at >= 2 * V::LANES {
         for i in 0..N {
-            let row = i * width + at..i * width + end;
-            let d = deviations[i].at(&x[row.clone()]);
-            let dy = V::read(&dy[row.clone()]);
-            let g = weighted(dy, weight, at, end).mul_add(rstd[i], shift[i]);
-            d.neg_mul_add(slope[i], g).write(&mut dx[row]);
-            dw = dy.mul_add(d.mul(rstd[i]), dw);
-            db = db.add(dy);
+            prefetch_two::<V>(block.dy[i].as_ptr().wrapping_add(N * width + at));
+            prefetch_two::<V>(dx[i].as_ptr().wrapping_add(N * width + at));
         }
-        if needs {
-            dw.write(&mut dweight[at..end]);
-            db.write(&mut dbias[at..end]);
-        }
+        block.write(slope, shift, &mut dx, &mut parameters, at, at + V::LANES);
+        at += V::LANES;
+        block.write(slope, shift, &mut dx, &mut parameters, at, at + V::LANES);
+        at += V::LANES;
+    }
+    while at < width {
+        let end = (at + V::LANES).min(width);
+        block.write(slope, shift, &mut dx, &mut parameters, at, end);
+        at = end;
     }
 }
 

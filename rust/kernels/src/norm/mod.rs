@@ -23,6 +23,9 @@ use crate::{Element, vectorized};
 /// Numbers summed in the element's own precision.
 const BLOCK: usize = 4096;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Vectors summed side by side.
 const SIDE: usize = 4;
 
@@ -59,63 +62,78 @@ fn total<V: Vector>(sums: [V; SIDE]) -> f64 {
     sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum().f64()
 }
 
+/// Sum of `x`.
+#[inline(always)]
+fn sum_of<V: Vector>(x: &[V::Elem]) -> f64 {
+    let mut result = 0.0;
+    for block in x.chunks(BLOCK) {
+        let mut sums = [V::zero(); SIDE];
+        let mut groups = block.chunks_exact(SIDE * V::LANES);
+        for group in groups.by_ref() {
+            for i in 0..SIDE {
+                let x = &group[i * V::LANES..][..V::LANES];
+                if (i * size_of::<V>()).is_multiple_of(LINE) {
+                    V::prefetch_ahead(x);
+                }
+                sums[i] = sums[i].add(V::read(x));
+            }
+        }
+        for x in groups.remainder().chunks(V::LANES) {
+            sums[0] = sums[0].add(V::read(x));
+        }
+        result += total(sums);
+    }
+    result
+}
+
+/// Sum of the deviations of `x` from `centre` and of their squares.
+#[inline(always)]
+fn deviations_of<V: Vector>(x: &[V::Elem], centre: f64) -> (f64, f64) {
+    let (high, low) = split::<V::Elem>(centre);
+    let (centre, low) = (V::splat(high), low.f64());
+    let mut result = (0.0, 0.0);
+    for block in x.chunks(BLOCK) {
+        let mut sums = [V::zero(); SIDE];
+        let mut squares = [V::zero(); SIDE];
+        let mut groups = block.chunks_exact(SIDE * V::LANES);
+        for group in groups.by_ref() {
+            for i in 0..SIDE {
+                let d = V::read(&group[i * V::LANES..][..V::LANES]).sub(centre);
+                sums[i] = sums[i].add(d);
+                squares[i] = d.mul_add(d, squares[i]);
+            }
+        }
+        let mut rest = groups.remainder().chunks_exact(V::LANES);
+        for x in rest.by_ref() {
+            let d = V::read(x).sub(centre);
+            sums[0] = sums[0].add(d);
+            squares[0] = d.mul_add(d, squares[0]);
+        }
+        let (mut sum, mut square) = (total(sums), total(squares));
+        for &x in rest.remainder() {
+            let d = (x - high).f64();
+            sum += d;
+            square += d * d;
+        }
+        // What the rounding of the centre lost, for the whole block at once.
+        let n = block.len() as f64;
+        result.0 += sum - n * low;
+        result.1 += square + low * (n * low - 2.0 * sum);
+    }
+    result
+}
+
 vectorized! {
     /// Sum of `x`.
     pub(crate) fn sum<S, T: Element>(x: &[T]) -> f64 {
-        let lanes = T::V::<S>::LANES;
-        let mut result = 0.0;
-        for block in x.chunks(BLOCK) {
-            let mut sums = [T::V::<S>::zero(); SIDE];
-            let mut groups = block.chunks_exact(SIDE * lanes);
-            for group in groups.by_ref() {
-                for i in 0..SIDE {
-                    let x = &group[i * lanes..][..lanes];
-                    T::V::<S>::prefetch_ahead(x);
-                    sums[i] = sums[i].add(T::V::<S>::read(x));
-                }
-            }
-            for x in groups.remainder().chunks(lanes) {
-                sums[0] = sums[0].add(T::V::<S>::read(x));
-            }
-            result += total(sums);
-        }
-        result
+        sum_of::<T::V<S>>(x)
     }
 }
 
 vectorized! {
     /// Sum of the deviations of `x` from `centre` and of their squares.
     fn deviations<S, T: Element>(x: &[T], centre: f64) -> (f64, f64) {
-        let lanes = T::V::<S>::LANES;
-        let (high, low) = split::<T>(centre);
-        let (vhigh, vlow) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
-        let mut result = (0.0, 0.0);
-        for block in x.chunks(BLOCK) {
-            let mut sums = [T::V::<S>::zero(); SIDE];
-            let mut squares = [T::V::<S>::zero(); SIDE];
-            let mut groups = block.chunks_exact(SIDE * lanes);
-            for group in groups.by_ref() {
-                for i in 0..SIDE {
-                    let d = T::V::<S>::read(&group[i * lanes..][..lanes]).sub(vhigh).sub(vlow);
-                    sums[i] = sums[i].add(d);
-                    squares[i] = d.mul_add(d, squares[i]);
-                }
-            }
-            let mut rest = groups.remainder().chunks_exact(lanes);
-            for x in rest.by_ref() {
-                let d = T::V::<S>::read(x).sub(vhigh).sub(vlow);
-                sums[0] = sums[0].add(d);
-                squares[0] = d.mul_add(d, squares[0]);
-            }
-            result.0 += total(sums);
-            result.1 += total(squares);
-            for &x in rest.remainder() {
-                let d = (x - high - low).f64();
-                result.0 += d;
-                result.1 += d * d;
-            }
-        }
-        result
+        deviations_of::<T::V<S>>(x, centre)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Isa, Lanes, MAX_LANES, Vector, math};
+use super::{Isa, Lanes, MAX_LANES, Pair, Vector, math};
 
 /// AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +26,27 @@ fn first(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(ONES.as_ptr().add(8 - count).cast()) }
 }
 
+/// See [`Vector::together`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn together(mut first: __m256, mut second: __m256) -> (__m256, __m256) {
+    // SAFETY: nothing is done to either.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} {1} */",
+            inout(ymm_reg) first,
+            inout(ymm_reg) second,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    (first, second)
+}
+
 // SAFETY of every block: this form is reached only through `vectorized!` on a machine with AVX2.
 impl Vector for F32x8 {
     type Elem = f32;
     type Mask = __m256;
+    type Pair = Pair<Self>;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;
@@ -172,6 +189,18 @@ impl Vector for F32x8 {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_blendv_ps(no.0, yes.0, mask) })
+    }
+    #[inline(always)]
+    fn zero_where(self, mask: Self::Mask) -> Self {
+        // One instruction, where the compiler makes two of a choice.
+        // SAFETY: see above.
+        Self(unsafe { _mm256_andnot_ps(mask, self.0) })
+    }
+    #[inline(always)]
+    fn together(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        let (first, second) = unsafe { together(self.0, other.0) };
+        (Self(first), Self(second))
     }
     #[inline(always)]
     fn sum(self) -> f32 {

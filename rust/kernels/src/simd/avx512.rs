@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Isa, Lanes, MAX_LANES, Vector, math};
+use super::{Isa, Lanes, MAX_LANES, Pair, Vector, math};
 
 /// AVX-512 F, BW, DQ, VL.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +24,27 @@ fn first(count: usize) -> __mmask16 {
     ((1u32 << count) - 1) as __mmask16
 }
 
+/// See [`Vector::together`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn together(mut first: __m512, mut second: __m512) -> (__m512, __m512) {
+    // SAFETY: nothing is done to either.
+    unsafe {
+        std::arch::asm!(
+            "/* {0} {1} */",
+            inout(zmm_reg) first,
+            inout(zmm_reg) second,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    (first, second)
+}
+
 // SAFETY of every block: this form is reached only through `vectorized!` on a machine with AVX-512.
 impl Vector for F32x16 {
     type Elem = f32;
     type Mask = __mmask16;
+    type Pair = Pair<Self>;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 14;
     const TILE_VECTORS: usize = 2;
@@ -152,6 +169,12 @@ impl Vector for F32x16 {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    fn together(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        let (first, second) = unsafe { together(self.0, other.0) };
+        (Self(first), Self(second))
     }
     #[inline(always)]
     fn sum(self) -> f32 {

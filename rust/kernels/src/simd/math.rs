@@ -70,8 +70,7 @@ pub fn exp<V: Vector<Elem = f32>>(x: V) -> V {
     // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
     let r = n.neg_mul_add(V::splat(0.693_359_4), clamped);
     let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
-    let y = exp_near_zero(r).scale_by_power(n);
-    let y = V::select(x.lt(V::splat(LOW)), V::zero(), y);
+    let y = exp_near_zero(r).scale_by_power(n).zero_where(x.lt(V::splat(LOW)));
     V::select(V::splat(HIGH).lt(x), V::splat(f32::INFINITY), y)
 }
 
@@ -126,11 +125,10 @@ pub fn tanh<V: Vector<Elem = f32>>(x: V) -> V {
     V::select(a.lt(V::splat(0.6)), near, far)
 }
 
-/// Probability of a standard normal number above `|x|`, at most 100, and `exp(-x^2 / 2)`. Relative
-/// error 4e-7 + 6e-8 x^2; 0 where the latter leaves the normal range, or nearly so.
+/// Probability of a standard normal number above `a`, from 0 to 100, and `exp(-a^2 / 2)`. Relative
+/// error 4e-7 + 6e-8 a^2; 0 where the latter leaves the normal range, or nearly so.
 #[inline(always)]
-pub fn normal_tail<V: Vector<Elem = f32>>(x: V) -> (V, V) {
-    let a = x.abs();
+pub fn normal_tail<V: Vector<Elem = f32>>(a: V) -> (V, V) {
     // exp(-a^2 / 2) as a power of two, of which one fused step takes the whole part.
     let square = a.mul(a);
     let to_power = V::splat(-0.5 * std::f32::consts::LOG2_E);

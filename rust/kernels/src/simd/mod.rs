@@ -14,6 +14,7 @@ mod avx512;
 pub mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pair;
 mod portable;
 
 use std::sync::OnceLock;
@@ -24,6 +25,7 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+pub use pair::Pair;
 pub use portable::{Lanes, Portable};
 
 use crate::Element;
@@ -67,6 +69,8 @@ pub trait Vector: Copy {
     type Elem: Element;
     /// Result of a comparison.
     type Mask: Copy;
+    /// Several vectors that a function of each number takes in turn, or the vector itself.
+    type Pair: Vector<Elem = Self::Elem>;
     /// How many lanes.
     const LANES: usize;
     /// Rows of a tile of a matrix product that fits the registers.
@@ -127,8 +131,7 @@ pub trait Vector: Copy {
     /// -125.
     #[inline(always)]
     fn scale_down(self, n: Self) -> Self {
-        let least = Self::of(-125.0);
-        Self::select(n.lt(least), Self::zero(), self.scale_by_power(n))
+        self.scale_by_power(n).zero_where(n.lt(Self::of(-125.0)))
     }
     /// Mantissa in `[0.5, 1)` and exponent of positive normal lanes.
     fn split_power(self) -> (Self, Self);
@@ -141,6 +144,18 @@ pub trait Vector: Copy {
     fn eq(self, other: Self) -> Self::Mask;
     /// `yes` where the mask holds, else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// `self`, but zero where the mask holds.
+    #[inline(always)]
+    fn zero_where(self, mask: Self::Mask) -> Self {
+        Self::select(mask, Self::zero(), self)
+    }
+
+    /// Both as they are, but neither before the other is there: keeps the compiler from working off
+    /// one chain of steps before another that the processor could take along. No instruction.
+    #[inline(always)]
+    fn together(self, other: Self) -> (Self, Self) {
+        (self, other)
+    }
 
     /// Sum over the lanes, in an order fixed by their number.
     fn sum(self) -> Self::Elem;
@@ -231,7 +246,7 @@ pub trait Vector: Copy {
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
-    /// Probability of a standard normal number above `|x|`, at most 100, and `e^(-x^2 / 2)`.
+    /// Probability of a standard normal number above lanes from 0 to 100, and `e^(-x^2 / 2)`.
     fn normal_tail(self) -> (Self, Self);
 
     /// Asks for the cache line of an address, which need not be valid.

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Isa, Lanes, MAX_LANES, Vector, math};
+use super::{Isa, Lanes, MAX_LANES, Pair, Vector, math};
 
 /// NEON, which every aarch64 processor has.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,7 @@ fn transpose4(rows: [float32x4_t; 4]) -> [float32x4_t; 4] {
 impl Vector for F32x8 {
     type Elem = f32;
     type Mask = (uint32x4_t, uint32x4_t);
+    type Pair = Pair<Self>;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
     const TILE_VECTORS: usize = 2;

@@ -62,6 +62,7 @@ macro_rules! lanes {
         impl<const N: usize> Vector for Lanes<$t, N> {
             type Elem = $t;
             type Mask = [bool; N];
+            type Pair = Self;
             const LANES: usize = N;
             const TILE_ROWS: usize = if size_of::<$t>() == 8 && N == 8 { 6 } else { 4 };
             const TILE_VECTORS: usize = 1;
