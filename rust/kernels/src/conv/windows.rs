@@ -254,8 +254,9 @@ impl Pass {
                 for source in first..self.sources.min(first + self.chunk) {
                     let weight = &weight[source * source_stride + ky..];
                     for (kx, term) in terms.by_ref().take(across).enumerate() {
-                        let weight = weight[kx..].iter().step_by(row_stride);
-                        term.iter_mut().zip(weight).for_each(|(to, &w)| *to = w);
+                        for (row, to) in term.iter_mut().enumerate() {
+                            *to = weight[kx + row * row_stride];
+                        }
                     }
                 }
             }
@@ -311,9 +312,12 @@ impl Pass {
     /// Writes the sum for images `x` to `y`.
     fn run<T: Element>(&self, n: usize, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
         let chunks = self.chunks();
-        let tiles = self.rows.div_ceil(tile_rows::<T>());
         let images = n * self.groups;
         let parts = self.parts()[0] * self.parts()[1];
+        let tiles = self.rows.div_ceil(tile_rows::<T>());
+        // Threads share the tiles of a single image.
+        let tiles =
+            if images * parts == 1 && tiles > 1 { tiles.next_multiple_of(2) } else { tiles };
         let shares = FEW_TASKS.div_ceil(images * parts).min(tiles);
         // What one thread has just written is slow to read for another.
         let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
