@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::Shape;
 use crate::memory::Scratch;
@@ -49,20 +50,18 @@ impl Shape {
     }
 }
 
-/// Runs a body for each constant `PHASE` below `KH`, which is at most 3.
-macro_rules! for_phases {
-    ($KH:ident, $PHASE:ident => $body:block) => {{
-        const $PHASE: usize = 0;
-        $body
-    }
-    if $KH > 1 {
-        const $PHASE: usize = 1;
-        $body
-    }
-    if $KH > 2 {
-        const $PHASE: usize = 2;
-        $body
-    }};
+/// Runs a body for each constant `ROW` below `ROWS`, which is at most 8: places of sums in registers
+/// must be constants, which a loop does not promise.
+macro_rules! for_rows {
+    ($ROWS:expr, $ROW:ident => $body:block) => {
+        for_rows!($ROWS, $ROW => $body, 0 1 2 3 4 5 6 7)
+    };
+    ($ROWS:expr, $ROW:ident => $body:block, $($row:literal)*) => {
+        $(if $ROWS > $row {
+            const $ROW: usize = $row;
+            $body
+        })*
+    };
 }
 
 pub(super) fn forward<T: Element>(
@@ -186,15 +185,9 @@ vectorized! {
         start: Option<T>,
         y: &mut [T],
     ) {
-        // As many rows of the kernel at a time as fit the registers.
         match moves.kernel {
-            [3, 3] if moves.row_by_row() => {
-                roll::<T::V<S>, 3, 3>(moves, seen, weight, start, y);
-            }
-            [5, 5] if moves.row_by_row() => {
-                roll::<T::V<S>, 3, 5>(moves, seen, weight, start, y);
-                roll::<T::V<S>, 2, 5>(moves, &seen[3 * moves.row_len()..], &weight[15..], None, y);
-            }
+            [3, 3] if moves.row_by_row() => blocks::<T::V<S>, 3, 3>(moves, seen, weight, start, y),
+            [5, 5] if moves.row_by_row() => blocks::<T::V<S>, 5, 5>(moves, seen, weight, start, y),
             _ => correlate_any::<T::V<S>>(moves, seen, weight, start, y),
         }
     }
@@ -232,66 +225,99 @@ vectorized! {
     }
 }
 
-/// [`correlate`] down the columns: each row that comes adds to all outputs that see it.
+/// [`correlate`] in blocks of rows and vectors, whose sums are enough to hide how long each product
+/// takes and few enough for the registers.
 #[inline(always)]
-fn roll<V: Vector, const KH: usize, const KW: usize>(
+fn blocks<V: Vector, const KH: usize, const KW: usize>(
     moves: &Moves,
     seen: &[V::Elem],
     weight: &[V::Elem],
     start: Option<V::Elem>,
     y: &mut [V::Elem],
 ) {
-    let (row_len, width) = (moves.row_len(), moves.out[1]);
-    let taps: [usize; KW] = std::array::from_fn(|kx| moves.tap(kx));
     let mut kernel = [[V::zero(); KW]; KH];
     for ky in 0..KH {
         for kx in 0..KW {
             kernel[ky][kx] = V::splat(weight[ky * KW + kx]);
         }
     }
-    let first = start.map_or(V::zero(), V::splat);
-    let rows = y.len() / width + KH - 1;
-    assert!(rows * row_len <= seen.len(), "rows that were copied");
-    for column in (0..width).step_by(V::LANES) {
-        let mut sums = [first; KH];
-        for block in (0..rows).step_by(KH) {
-            // The places of the sums must be constants, which a loop does not promise.
-            for_phases!(KH, PHASE => {
-                let row = block + PHASE;
-                if row < rows {
-                    // SAFETY: a copied row has room for whole vectors from any tap on.
-                    unsafe {
-                        let line = seen.as_ptr().add(row * row_len + column);
-                        add_row::<V, KH, KW, PHASE>(&kernel, &taps, line, &mut sums);
-                    }
-                    let sum = std::mem::replace(&mut sums[(PHASE + 1) % KH], first);
-                    if let Some(done) = (row + 1).checked_sub(KH) {
-                        put(sum, start, &mut y[done * width + column..(done + 1) * width]);
-                    }
-                }
-            });
-        }
+    let (row_len, width) = (moves.row_len(), moves.out[1]);
+    let taps: [usize; KW] = std::array::from_fn(|kx| moves.tap(kx));
+    let mut fours = y.chunks_exact_mut(4 * width);
+    let mut seen = seen;
+    for y in fours.by_ref() {
+        block::<V, KH, KW, 4>(seen, row_len, &taps, &kernel, start, y);
+        seen = &seen[4 * row_len..];
+    }
+    for y in fours.into_remainder().chunks_exact_mut(width) {
+        block::<V, KH, KW, 1>(seen, row_len, &taps, &kernel, start, y);
+        seen = &seen[row_len..];
     }
 }
 
-/// Adds a row to the sums of the outputs that see it, that of output `row` at `row % KH`, so that
-/// none has to move.
-///
-/// # Safety
-/// Whole vectors are readable from any tap of `line` on.
+/// [`blocks`] for `R` rows.
 #[inline(always)]
-unsafe fn add_row<V: Vector, const KH: usize, const KW: usize, const PHASE: usize>(
-    kernel: &[[V; KW]; KH],
+fn block<V: Vector, const KH: usize, const KW: usize, const R: usize>(
+    seen: &[V::Elem],
+    row_len: usize,
     taps: &[usize; KW],
-    line: *const V::Elem,
-    sums: &mut [V; KH],
+    kernel: &[[V; KW]; KH],
+    start: Option<V::Elem>,
+    y: &mut [V::Elem],
 ) {
-    for kx in 0..KW {
-        // SAFETY: the caller vouches for it.
-        let x = unsafe { V::load(line.add(taps[kx])) };
-        for ky in 0..KH {
-            let sum = &mut sums[(PHASE + KH - ky) % KH];
-            *sum = kernel[ky][kx].mul_add(x, *sum);
+    let width = y.len() / R;
+    let mut column = 0;
+    while column + V::LANES < width {
+        // A last full vector over the one before is cheaper than part of one.
+        let second = (column + V::LANES).min(width - V::LANES);
+        tile::<V, KH, KW, R, 2>(seen, row_len, taps, kernel, start, [column, second], y);
+        column += 2 * V::LANES;
+    }
+    if column < width {
+        tile::<V, KH, KW, R, 1>(seen, row_len, taps, kernel, start, [column], y);
+    }
+}
+
+/// [`block`] for the vectors of outputs at `columns`, which may overlap.
+#[inline(always)]
+fn tile<V: Vector, const KH: usize, const KW: usize, const R: usize, const N: usize>(
+    seen: &[V::Elem],
+    row_len: usize,
+    taps: &[usize; KW],
+    kernel: &[[V; KW]; KH],
+    start: Option<V::Elem>,
+    columns: [usize; N],
+    y: &mut [V::Elem],
+) {
+    let width = y.len() / R;
+    assert!((R + KH - 1) * row_len <= seen.len(), "rows that were copied");
+    let mut sums = [[start.map_or(V::zero(), V::splat); N]; R];
+    for_rows!(R + KH - 1, ROW => {
+        // Or else the compiler reads all rows first, for which there are no registers.
+        compiler_fence(Ordering::SeqCst);
+        for kx in 0..KW {
+            let mut x = [V::zero(); N];
+            for j in 0..N {
+                // SAFETY: a copied row has room for whole vectors from any tap on.
+                x[j] = unsafe { V::load(seen.as_ptr().add(ROW * row_len + taps[kx] + columns[j])) };
+            }
+            for ky in 0..KH {
+                if (ky..R + ky).contains(&ROW) {
+                    for j in 0..N {
+                        sums[ROW - ky][j] = kernel[ky][kx].mul_add(x[j], sums[ROW - ky][j]);
+                    }
+                }
+            }
+        }
+    });
+    for (sums, y) in sums.iter_mut().zip(y.chunks_exact_mut(width)) {
+        if start.is_none() {
+            for j in 0..N {
+                sums[j] = sums[j].add(V::read(&y[columns[j]..]));
+            }
+        }
+        for j in 0..N {
+            sums[j].write(&mut y[columns[j]..]);
         }
     }
 }
@@ -423,7 +449,7 @@ fn roll_pairs<V: Vector, const KW: usize>(
     }
 }
 
-/// [`products`] down the columns: what the outputs of a row see stays in registers for the next.
+/// [`products`] down the columns with the sums of all taps in registers.
 #[inline(always)]
 fn roll_products<V: Vector, const KH: usize, const KW: usize>(
     moves: &Moves,
@@ -433,13 +459,28 @@ fn roll_products<V: Vector, const KH: usize, const KW: usize>(
 ) {
     let width = moves.out[1];
     let rest = width % V::LANES;
+    let taps: [usize; KW] = std::array::from_fn(|kx| moves.tap(kx));
     let mut sums = [[V::zero(); KW]; KH];
     for column in (0..width - rest).step_by(V::LANES) {
-        roll_column::<V, KH, KW, true>(moves, &seen[column..], &dy[column..], V::LANES, &mut sums);
+        roll_column::<V, KH, KW, true>(
+            moves,
+            &taps,
+            &seen[column..],
+            &dy[column..],
+            V::LANES,
+            &mut sums,
+        );
     }
     if rest > 0 {
         let column = width - rest;
-        roll_column::<V, KH, KW, false>(moves, &seen[column..], &dy[column..], rest, &mut sums);
+        roll_column::<V, KH, KW, false>(
+            moves,
+            &taps,
+            &seen[column..],
+            &dy[column..],
+            rest,
+            &mut sums,
+        );
     }
     for (sum, to) in sums.as_flattened().iter().zip(to) {
         *to = sum.sum();
@@ -450,43 +491,61 @@ fn roll_products<V: Vector, const KH: usize, const KW: usize>(
 #[inline(always)]
 fn roll_column<V: Vector, const KH: usize, const KW: usize, const WHOLE: bool>(
     moves: &Moves,
+    taps: &[usize; KW],
     seen: &[V::Elem],
     dy: &[V::Elem],
     count: usize,
     sums: &mut [[V; KW]; KH],
 ) {
     let (row_len, width) = (moves.row_len(), moves.out[1]);
-    let taps: [usize; KW] = std::array::from_fn(|kx| moves.tap(kx));
     let rows = dy.len().div_ceil(width);
     let last = (rows + KH - 2) * row_len + taps[KW - 1];
     assert!(last + count <= seen.len() && (rows - 1) * width + count <= dy.len());
     let count = if WHOLE { V::LANES } else { count };
-    let mut held = [[V::zero(); KW]; KH];
-    for row in 0..KH - 1 {
-        // SAFETY: checked above.
-        held[row] = unsafe { load_taps::<V, KW, WHOLE>(seen, row * row_len, &taps, count) };
-    }
-    for block in (0..rows).step_by(KH) {
-        for_phases!(KH, PHASE => {
-            let row = block + PHASE;
-            if row < rows {
-                let next = (row + KH - 1) * row_len;
-                // SAFETY: checked above.
-                let given = unsafe {
-                    // Row `row` at `row % KH`, so that none has to move.
-                    held[(PHASE + KH - 1) % KH] =
-                        load_taps::<V, KW, WHOLE>(seen, next, &taps, count);
-                    load_taps::<V, 1, WHOLE>(dy, row * width, &[0], count)[0]
-                };
+    let mut all = *sums;
+    if V::TILE_ROWS * V::TILE_VECTORS >= 2 * KH * KW {
+        // What the outputs of a row see stays in registers for the next.
+        let mut held = [[V::zero(); KW]; KH];
+        for row in 0..KH - 1 {
+            // SAFETY: checked above.
+            held[row] = unsafe { load_taps::<V, KW, WHOLE>(seen, row * row_len, taps, count) };
+        }
+        for block in (0..rows).step_by(KH) {
+            for_rows!(KH, PHASE => {
+                let row = block + PHASE;
+                if row < rows {
+                    let next = (row + KH - 1) * row_len;
+                    // SAFETY: checked above.
+                    let given = unsafe {
+                        // Row `row` at `row % KH`, so that none has to move.
+                        held[(PHASE + KH - 1) % KH] =
+                            load_taps::<V, KW, WHOLE>(seen, next, taps, count);
+                        load_taps::<V, 1, WHOLE>(dy, row * width, &[0], count)[0]
+                    };
+                    for ky in 0..KH {
+                        for kx in 0..KW {
+                            let x = held[(PHASE + ky) % KH][kx];
+                            all[ky][kx] = given.mul_add(x, all[ky][kx]);
+                        }
+                    }
+                }
+            });
+        }
+    } else {
+        for row in 0..rows {
+            // SAFETY: checked above.
+            unsafe {
+                let [given] = load_taps::<V, 1, WHOLE>(dy, row * width, &[0], count);
                 for ky in 0..KH {
+                    let x = load_taps::<V, KW, WHOLE>(seen, (row + ky) * row_len, taps, count);
                     for kx in 0..KW {
-                        let x = held[(PHASE + ky) % KH][kx];
-                        sums[ky][kx] = given.mul_add(x, sums[ky][kx]);
+                        all[ky][kx] = given.mul_add(x[kx], all[ky][kx]);
                     }
                 }
             }
-        });
+        }
     }
+    *sums = all;
 }
 
 /// The `count` numbers, a `WHOLE` vector or not, that each tap sees of the row at `first`.

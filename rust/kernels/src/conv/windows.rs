@@ -87,6 +87,17 @@ impl Axis {
         Self::new(shape.image[axis], shape.out[axis], 1, taps)
     }
 
+    /// Taps by which output `index` sees inputs rather than zeros.
+    fn seeing(&self, index: usize) -> Range<usize> {
+        let sees = |tap: &Tap| {
+            let quotient = self.low + (index + tap.at) as isize;
+            let input = quotient * self.step as isize + self.planes[tap.plane] as isize;
+            (0..self.inputs as isize).contains(&input)
+        };
+        let first = self.taps.iter().position(sees).unwrap_or(0);
+        first..self.taps.iter().rposition(sees).map_or(first, |last| last + 1)
+    }
+
     /// Inputs of plane `plane` that outputs from `from` on see, as many as `held`: how many zeros
     /// come before, the first and the count of those that exist.
     fn inputs_of(&self, plane: usize, from: usize, held: usize) -> (usize, usize, usize) {
@@ -98,6 +109,15 @@ impl Axis {
         let first = if count > 0 { (start + before) * step + plane } else { 0 };
         (before as usize, first as usize, count as usize)
     }
+}
+
+/// The sources from `first` on that a task takes together, in the order of the sum: all of what lies
+/// in one row of the kernel before the next, so that rows which see only zeros can be left out.
+struct Chunk {
+    first: usize,
+    sources: usize,
+    /// Where the windows begin in the copy.
+    offsets: Vec<usize>,
 }
 
 /// One sum: its outputs, and how channels and weights are found.
@@ -207,15 +227,38 @@ impl Pass {
         self.axes[0].planes.len() * self.axes[1].planes.len() * self.plane
     }
 
+    /// All sources in parts.
+    fn chunks(&self) -> Vec<Chunk> {
+        let (len, across) = (self.source_len(), self.axes[1].taps.len());
+        let chunk = |first: usize| {
+            let sources = self.chunk.min(self.sources - first);
+            let mut offsets = Vec::with_capacity(sources * self.taps.len());
+            for taps in self.taps.chunks_exact(across) {
+                for source in 0..sources {
+                    offsets.extend(taps.iter().map(|tap| source * len + tap));
+                }
+            }
+            Chunk { first, sources, offsets }
+        };
+        (0..self.sources).step_by(self.chunk).map(chunk).collect()
+    }
+
     /// Weights of `rows` of a group, in the order of the sum.
     fn pack<T: Element>(&self, weight: &[T], group: usize, rows: Range<usize>, panel: &mut [T]) {
         let [group_stride, row_stride, source_stride] = self.strides;
         let weight = &weight[group * group_stride + rows.start * row_stride..];
-        for (source, panel) in panel.chunks_exact_mut(rows.len() * self.taps.len()).enumerate() {
-            for row in 0..rows.len() {
-                let weight = &weight[source * source_stride + row * row_stride..];
-                let to = panel[row..].iter_mut().step_by(rows.len());
-                to.zip(&weight[..self.taps.len()]).for_each(|(to, &w)| *to = w);
+        let across = self.axes[1].taps.len();
+        let mut terms = panel.chunks_exact_mut(rows.len());
+        for first in (0..self.sources).step_by(self.chunk) {
+            for ky in (0..self.taps.len()).step_by(across) {
+                for source in first..self.sources.min(first + self.chunk) {
+                    let weight = &weight[source * source_stride + ky..];
+                    for (kx, term) in terms.by_ref().take(across).enumerate() {
+                        for (row, to) in term.iter_mut().enumerate() {
+                            *to = weight[kx + row * row_stride];
+                        }
+                    }
+                }
             }
         }
     }
@@ -268,10 +311,13 @@ impl Pass {
 
     /// Writes the sum for images `x` to `y`.
     fn run<T: Element>(&self, n: usize, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
-        let offsets = self.offsets();
-        let tiles = self.rows.div_ceil(tile_rows::<T>());
+        let chunks = self.chunks();
         let images = n * self.groups;
         let parts = self.parts()[0] * self.parts()[1];
+        let tiles = self.rows.div_ceil(tile_rows::<T>());
+        // Threads share the tiles of a single image.
+        let tiles =
+            if images * parts == 1 && tiles > 1 { tiles.next_multiple_of(2) } else { tiles };
         let shares = FEW_TASKS.div_ceil(images * parts).min(tiles);
         // What one thread has just written is slow to read for another.
         let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
@@ -299,17 +345,20 @@ impl Pass {
             let weights = own.as_deref().unwrap_or(weights);
             let first = image * self.rows * stride + from[0] * self.width() + from[1];
             let mut z = Scratch::new(self.copy_len());
-            for source in (0..self.sources).step_by(self.chunk) {
-                let count = self.chunk.min(self.sources - source);
-                let x = &x[(image * self.sources + source) * self.inputs()..];
-                self.copy(x, from, count, &mut z);
-                let weights = Panels { start: weights, depth, from: source * self.taps.len() };
-                let offsets = &offsets[..count * self.taps.len()];
+            for chunk in &chunks {
+                let x = &x[(image * self.sources + chunk.first) * self.inputs()..];
+                self.copy(x, from, chunk.sources, &mut z);
                 for line in 0..size[0] {
+                    let rows = self.axes[0].seeing(from[0] + line);
+                    let across = chunk.sources * self.axes[1].taps.len();
+                    let terms = rows.start * across..rows.end * across;
+                    let start = chunk.first * self.taps.len() + terms.start;
+                    let weights = Panels { start: weights, depth, from: start };
                     let first = first + line * self.width();
-                    let accumulate = source > 0;
+                    let accumulate = chunk.first > 0;
                     let target =
                         Target { whole, first, stride, columns: size[1], accumulate, bias };
+                    let offsets = &chunk.offsets[terms];
                     run_line(&tiles, weights, offsets, &z[line * self.pitch..], target);
                 }
             }
@@ -406,6 +455,11 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
     bias: Option<&[T]>,
 ) {
     let lanes = T::V::<S>::LANES;
+    // A last full vector over the one before is cheaper than part of one.
+    let mut places = [0; N];
+    for (j, place) in places.iter_mut().enumerate() {
+        *place = (j * lanes).min(count.saturating_sub(lanes));
+    }
     let mut sums = [[T::V::<S>::zero(); N]; M];
     if let Some(bias) = bias {
         for (sums, &bias) in sums.iter_mut().zip(bias) {
@@ -415,8 +469,8 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
     let mut w = weights.as_ptr();
     for &offset in offsets {
         let mut window = [T::V::<S>::zero(); N];
-        for (j, window) in window.iter_mut().enumerate() {
-            *window = T::V::<S>::load(z.add(offset + j * lanes));
+        for (window, place) in window.iter_mut().zip(places) {
+            *window = T::V::<S>::load(z.add(offset + place));
         }
         for (i, sums) in sums.iter_mut().enumerate() {
             let w = T::V::<S>::splat(*w.add(i));
@@ -426,12 +480,23 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
         }
         w = w.wrapping_add(M);
     }
-    for (i, sums) in sums.iter().enumerate() {
-        for (j, sum) in sums.iter().enumerate() {
-            let at = c.wrapping_add(i * stride + j * lanes);
-            let count = lanes.min(count - j * lanes);
-            let sum = if accumulate { sum.add(T::V::<S>::load_first(at, count)) } else { *sum };
-            sum.store_first(at, count);
+    for (i, sums) in sums.iter_mut().enumerate() {
+        let c = c.wrapping_add(i * stride);
+        if count < lanes {
+            for sum in sums {
+                let before =
+                    if accumulate { T::V::<S>::load_first(c, count) } else { T::V::<S>::zero() };
+                sum.add(before).store_first(c, count);
+            }
+            continue;
+        }
+        if accumulate {
+            for (sum, place) in sums.iter_mut().zip(places) {
+                *sum = sum.add(T::V::<S>::load(c.add(place)));
+            }
+        }
+        for (sum, place) in sums.iter().zip(places) {
+            sum.store(c.add(place));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use ndarray::{Array3, ArrayView3};
 
-use super::{Options, Window, Windows, check_output, cost, three};
+use super::{Options, Window, Windows, check_output, cost, three, two};
 use crate::memory::{self, Scratch};
 use crate::planes::{self, Bands, Gather, Moves, part};
 use crate::simd::{MAX_LANES, Vector};
@@ -133,9 +133,9 @@ fn tap_maxima<T: Element>(
     let first = first_taps(moves);
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     let places = Shared::new(taps.as_slice_mut().expect("a new array"));
-    let three = three::fits(moves);
+    let (two, three) = (two::fits(moves), three::fits(moves));
     bands.for_each(|piece| {
-        let mut seen = Scratch::new(if three { 0 } else { bands.seen_len(moves) });
+        let mut seen = Scratch::new(if two || three { 0 } else { bands.seen_len(moves) });
         seen.fill(T::neg_infinity());
         for index in piece {
             let (p, band) = (index / bands.count, index % bands.count);
@@ -143,7 +143,9 @@ fn tap_maxima<T: Element>(
             let range = part(p, moves.out, &rows);
             // SAFETY: bands differ.
             let (y, places) = unsafe { (out.slice(range.clone()), places.slice(range)) };
-            let nan = if three {
+            let nan = if two {
+                two::maxima(moves, x, rows.clone(), y, places)
+            } else if three {
                 three::maxima(moves, x, rows.clone(), y, places)
             } else {
                 tap_rows(moves, x, rows.clone(), &first, &mut seen, y, places)
@@ -300,6 +302,10 @@ pub fn max_backward<T: Element>(
     let mut dx = memory::unfilled_array(shape);
     let out = dx.as_slice_mut().expect("a new array");
     let work = out.len() / planes.max(1);
+    if two::fits(&moves) {
+        two::backward(&moves, planes, dy, taps, out);
+        return Ok(dx);
+    }
     if three::fits(&moves) {
         three::backward(&moves, planes, dy, taps, out);
         return Ok(dx);

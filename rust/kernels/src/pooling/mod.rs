@@ -11,6 +11,7 @@
 mod average;
 mod max;
 mod three;
+mod two;
 mod values;
 
 pub use average::{adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward};
@@ -366,6 +367,12 @@ mod tests {
                     check::<f32>(shape, &options, special);
                 }
                 check::<f64>(shape, &options, None);
+            }
+        }
+        for shape in [[7, 10, 10], [3, 4, 2], [2, 2, 16]] {
+            for special in [None, Some(f64::NAN), Some(f64::NEG_INFINITY), Some(f64::INFINITY)] {
+                check::<f32>(shape, &PLAIN, special);
+                check::<f64>(shape, &PLAIN, special);
             }
         }
         check::<f32>([3, 1, 1000], &signal, None);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ndarray::{Array3, ArrayView3};
 
 use super::max::{check_plane, maxima};
-use super::{Options, Windows, check_output};
+use super::{Options, Windows, check_output, two};
 use crate::memory::{self, Scratch};
 use crate::planes::{Bands, Moves, copy_row, part};
 use crate::simd::Vector;
@@ -33,8 +33,9 @@ pub fn max_values<T: Element>(x: ArrayView3<'_, T>, options: &Options) -> Result
     let bands = Bands::new(&moves, shape[0], work);
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     let lines = unrolled(&moves, bands.most(shape[1]));
+    let two = two::fits(&moves);
     bands.for_each(|piece| {
-        let mut tall = Scratch::new(bands.most(shape[1]) * w);
+        let mut tall = Scratch::new(if two { 0 } else { bands.most(shape[1]) * w });
         let mut seen = Scratch::new(tall.len().div_ceil(lines.image[1]) * lines.row_len());
         seen.fill(T::neg_infinity());
         for index in piece {
@@ -43,7 +44,11 @@ pub fn max_values<T: Element>(x: ArrayView3<'_, T>, options: &Options) -> Result
             // SAFETY: bands differ.
             #[allow(unsafe_code)]
             let y = unsafe { out.slice(part(p, moves.out, &rows)) };
-            value_rows(&moves, &lines, x, rows, &mut tall, &mut seen, y);
+            if two {
+                two::values(&moves, x, rows, y);
+            } else {
+                value_rows(&moves, &lines, x, rows, &mut tall, &mut seen, y);
+            }
         }
     });
     Ok(y)
@@ -101,12 +106,12 @@ vectorized! {
 /// Where vectors begin that cover `len` numbers: a last full one over the one before is cheaper than
 /// part of one.
 #[inline(always)]
-fn starts(len: usize, lanes: usize) -> impl Iterator<Item = usize> {
+pub(super) fn starts(len: usize, lanes: usize) -> impl Iterator<Item = usize> {
     (0..len).step_by(lanes).map(move |at| at.min(len.saturating_sub(lanes)))
 }
 
 /// The larger number, or else a NaN.
 #[inline(always)]
-fn larger<V: Vector>(x: V, max: V) -> V {
+pub(super) fn larger<V: Vector>(x: V, max: V) -> V {
     V::select(x.eq(x), x.max(max), x)
 }
