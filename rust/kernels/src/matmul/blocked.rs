@@ -289,7 +289,24 @@ vectorized! {
                 Some(copy) if i > 0 => (copy.cast_const(), width as isize, None),
                 copy => (right.start, right.step, copy),
             };
-            let p = Panels { k: depth, a, a_row, a_step, b, b_step, copy: copy.unwrap_or(std::ptr::null_mut()) };
+            // Rows in place that lie one after the other are asked for while those before are used.
+            let (ahead, ahead_step) = match left {
+                Left::InPlace(..) if a_step == 1 && a_row == depth as isize => {
+                    (a.wrapping_add(height * depth), height)
+                }
+                _ => (b, 0),
+            };
+            let p = Panels {
+                k: depth,
+                a,
+                a_row,
+                a_step,
+                b,
+                b_step,
+                copy: copy.unwrap_or(std::ptr::null_mut()),
+                ahead,
+                ahead_step,
+            };
             let c = c.wrapping_add(first * stride);
             macro_rules! tile {
                 ($n:literal, $copy:literal) => {

@@ -15,6 +15,9 @@ pub(super) struct Panels<T> {
     pub(super) b_step: isize,
     /// Where a tile that copies the right panel puts it, step after step.
     pub(super) copy: *mut T,
+    /// What will be needed next, and how many numbers of it are asked for at each step.
+    pub(super) ahead: *const T,
+    pub(super) ahead_step: usize,
 }
 
 /// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
@@ -32,7 +35,7 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
     accumulate: bool,
 ) {
     let mut sums = [[V::zero(); N]; M];
-    let (mut a, mut b, mut copy) = (p.a, p.b, p.copy);
+    let (mut a, mut b, mut copy, mut ahead) = (p.a, p.b, p.copy, p.ahead);
     for i in 0..M {
         for j in 0..N {
             V::prefetch_far(c.wrapping_add(i * c_row + j * V::LANES));
@@ -52,6 +55,8 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
                 sums[i][j] = left.mul_add(right[j], sums[i][j]);
             }
         }
+        V::prefetch_far(ahead);
+        ahead = ahead.wrapping_add(p.ahead_step);
         a = a.wrapping_offset(p.a_step);
         b = b.wrapping_offset(p.b_step);
         copy = copy.wrapping_add(N * V::LANES);

@@ -15,7 +15,7 @@ const ROWS: std::ops::RangeInclusive<usize> = 5..=256;
 const COLUMNS: usize = 192;
 /// Terms of a sum that are added at a time: rows of the large matrix are then read in long
 /// stretches, while a packed panel stays in the second cache.
-const DEPTH: usize = 1024;
+const DEPTH: usize = 2048;
 
 /// Whether the shapes are of this kind.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
