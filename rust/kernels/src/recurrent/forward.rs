@@ -1,6 +1,8 @@
 //! The steps in order.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use ndarray::{Array3, ArrayView3, Axis, s};
 
 use super::tile::{self, Ahead, Tile, load, store};
@@ -181,59 +183,91 @@ vectorized! {
                 C::product::<T::V<S>>(end - first, h, a, stride, panel, &ahead, &mut tile);
             }
             for i in first..end {
-                let row = part.dir * step.sizes.rows() + first_row + i * apart;
-                for register in 0..spread {
-                    let unit = first_unit + register * lanes;
-                    if unit >= h {
-                        break;
-                    }
-                    let count = lanes.min(h - unit);
-                    let state = (part.dir * n + i) * h + unit;
-                    let after = (part.dir * n + i) * stride + unit;
-                    let output = (first_row + i * apart) * dirs * h + part.dir * h + unit;
-                    // SAFETY: `unit + count` is at most `h`, so every address is inside its row;
-                    // this task alone touches these units of these rows.
-                    unsafe {
-                        let gates = step.gates.at(row * wide + unit);
-                        let mut x = [T::V::<S>::zero(); 4];
-                        let mut sums = [T::V::<S>::zero(); 4];
-                        for g in 0..C::GATES {
-                            let bias = bias.as_ptr().add(g * h + unit);
-                            let sum = match step.source {
-                                Source::Packed(_) => {
-                                    let at = (i - first) * vectors + g * spread + register;
-                                    T::V::<S>::load(tile.0.as_ptr().add(at * lanes))
-                                }
-                                Source::Ready(sums) => {
-                                    let at = (part.dir * n + i) * wide + g * h + unit;
-                                    load::<T::V<S>>(sums.as_ptr().add(at), count)
-                                }
-                            };
-                            x[g] = load::<T::V<S>>(gates.add(g * h), count).add(load(bias, count));
-                            sums[g] = sum.add(load(bias.add(wide), count));
-                        }
-                        let before = if C::HAS_CELL {
-                            step.c.at(state).cast_const()
-                        } else {
-                            before.as_ptr().add(i * stride + unit)
-                        };
-                        let done = C::forward(x, sums, load::<T::V<S>>(before, count));
-                        if C::KEEPS_GATES {
-                            for g in 0..C::GATES {
-                                store(done.gates[g], gates.add(g * h), count);
-                            }
-                        }
-                        if C::KEEPS_EXTRA {
-                            store(done.extra, step.extra.at(row * h + unit), count);
-                        }
-                        if C::HAS_CELL {
-                            store(done.extra, step.c.at(state), count);
-                        }
-                        store(done.h, step.y.at(output), count);
-                        store(done.h, step.after.at(after), count);
+                let row = Row {
+                    index: part.dir * step.sizes.rows() + first_row + i * apart,
+                    state: part.dir * n + i,
+                    output: (first_row + i * apart) * dirs + part.dir,
+                    before: &before[i * stride..(i + 1) * stride],
+                    bias,
+                };
+                let sums = &tile.0[(i - first) * vectors * lanes..][..vectors * lanes];
+                let units = first_unit..h.min(first_unit + spread * lanes);
+                // SAFETY: this task alone touches these units of these rows.
+                unsafe {
+                    if spread * lanes >= <T::V<S> as Vector>::Pair::LANES {
+                        finish::<<T::V<S> as Vector>::Pair, T, C>(step, &row, sums, units);
+                    } else {
+                        finish::<T::V<S>, T, C>(step, &row, sums, units);
                     }
                 }
             }
         }
+    }
+}
+
+/// Where a row of a step is found.
+struct Row<'a, T> {
+    /// Among the rows of all steps.
+    index: usize,
+    /// Among the rows of the states.
+    state: usize,
+    /// Among the rows of the outputs of each direction.
+    output: usize,
+    /// The state `h` before.
+    before: &'a [T],
+    /// Biases of input and state.
+    bias: &'a [T],
+}
+
+/// The cell's equations on some units of a row, from the products of the state: `sums`, of each gate
+/// as many numbers as a panel has units, or those at hand.
+///
+/// # Safety
+/// Nothing else touches these units of this row meanwhile.
+#[inline(always)]
+unsafe fn finish<V: Vector<Elem = T>, T: Element, C: Cell>(
+    step: &Step<'_, T>,
+    row: &Row<'_, T>,
+    sums: &[T],
+    units: Range<usize>,
+) {
+    let h = step.sizes.h;
+    let (wide, stride) = (C::GATES * h, Sizes::stride(h));
+    let first = units.start;
+    for unit in units.clone().step_by(V::LANES) {
+        let count = V::LANES.min(units.end - unit);
+        let gates = step.gates.at(row.index * wide + unit);
+        let state = row.state * h + unit;
+        let mut x = [V::zero(); 4];
+        let mut products = [V::zero(); 4];
+        for g in 0..C::GATES {
+            let bias = row.bias.as_ptr().add(g * h + unit);
+            let product = match step.source {
+                Source::Packed(_) => {
+                    V::load(sums.as_ptr().add(g * (sums.len() / C::GATES) + unit - first))
+                }
+                Source::Ready(all) => {
+                    load(all.as_ptr().add(row.state * wide + g * h + unit), count)
+                }
+            };
+            x[g] = load::<V>(gates.add(g * h), count).add(load(bias, count));
+            products[g] = product.add(load(bias.add(wide), count));
+        }
+        let before =
+            if C::HAS_CELL { step.c.at(state).cast_const() } else { row.before.as_ptr().add(unit) };
+        let done = C::forward(x, products, load::<V>(before, count));
+        if C::KEEPS_GATES {
+            for g in 0..C::GATES {
+                store(done.gates[g], gates.add(g * h), count);
+            }
+        }
+        if C::KEEPS_EXTRA {
+            store(done.extra, step.extra.at(row.index * h + unit), count);
+        }
+        if C::HAS_CELL {
+            store(done.extra, step.c.at(state), count);
+        }
+        store(done.h, step.y.at(row.output * h + unit), count);
+        store(done.h, step.after.at(row.state * stride + unit), count);
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Reference: Hochreiter & Schmidhuber, Long Short-Term Memory, 1997; Gers et al., 2000.
 
-use super::tile::{Ahead, Tile, product};
+use super::tile::{Ahead, Tile, product, spread};
 use super::{Cell, Done, Slopes, Unit};
 use crate::simd::Vector;
 
@@ -36,7 +36,11 @@ impl Cell for Lstm {
         ahead: &Ahead,
         tile: &mut Tile<V::Elem>,
     ) {
-        product::<V, 4>(rows, depth, a, stride, b, ahead, tile);
+        if spread::<Self>(V::LANES) == 1 {
+            product::<V, 4>(rows, depth, a, stride, b, ahead, tile);
+        } else {
+            product::<V, 8>(rows, depth, a, stride, b, ahead, tile);
+        }
     }
 
     #[inline(always)]

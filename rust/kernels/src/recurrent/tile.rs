@@ -90,10 +90,10 @@ pub(super) const fn group(lanes: usize, vectors: usize) -> usize {
     if has_many(lanes) || !vectors.is_multiple_of(2) { vectors } else { 2 }
 }
 
-/// Registers of units in a panel of a cell: twice as many where they would not make pairs.
+/// Registers of units in a panel of a cell: pairs where registers are few, which are multiplied and
+/// go through the equations together.
 pub(super) const fn spread<C: Cell>(lanes: usize) -> usize {
-    let pairs = (C::GATES * C::SPREAD).is_multiple_of(2);
-    if has_many(lanes) || pairs { C::SPREAD } else { 2 * C::SPREAD }
+    if has_many(lanes) { C::SPREAD } else { 2 }
 }
 
 /// Most rows of a tile whose panel is `vectors` registers wide.
