@@ -1,6 +1,8 @@
 //! Few rows: the right matrix is read once, where it lies, because packing it would cost as much
 //! as the product.
 
+use std::ops::Range;
+
 use super::epilogue::Epilogue;
 use super::pack::balanced;
 use super::{Mat, Target, work};
@@ -16,6 +18,10 @@ const ROWS_ACROSS: usize = 64;
 const COLUMNS: usize = 1 << 14;
 /// Bytes of a right matrix that the second cache may still hold since they were last read.
 const CLOSE: usize = 1 << 19;
+/// Most columns of a result of one row that stays in the first cache.
+const NEAR_COLUMNS: usize = 1 << 12;
+/// Rows of the right matrix in a stretch.
+const STRETCH: usize = 96;
 /// Rows of the right matrix that are read together, with a pair of rows of the result: a set of the
 /// first cache holds a line of each, which is where they fall if they lie a power of two apart.
 const TOGETHER: usize = 6;
@@ -55,6 +61,9 @@ pub(super) fn multiply<T: Element>(
     };
     let along = along(&a, &b);
     let cost = work(a.rows.max(4), b.columns, b.rows);
+    if along && a.rows == 1 && b.rows >= 2 * STRETCH && b.columns <= NEAR_COLUMNS {
+        return in_stretches(left, b, c, accumulate, cost, epilogue);
+    }
     // Memory gives long stretches of a row faster than short ones.
     let tasks = if along { threads::useful(cost) } else { 2 * threads::useful(cost) };
     let width = b.columns.div_ceil(tasks).next_multiple_of(16).min(COLUMNS);
@@ -73,6 +82,36 @@ pub(super) fn multiply<T: Element>(
     });
 }
 
+/// The product of one row: sums over stretches of whole rows of the right matrix, which memory gives
+/// fastest, and then the sum of these.
+fn in_stretches<T: Element>(
+    left: Rows<T>,
+    b: Mat<T>,
+    c: Target<T>,
+    accumulate: bool,
+    cost: usize,
+    epilogue: &Epilogue<'_, T>,
+) {
+    let stretches = b.rows.div_ceil(STRETCH);
+    let mut sums = Scratch::new(stretches * b.columns);
+    threads::for_each_piece(&mut sums, b.columns, cost, |i, sums| {
+        let rows = threads::part_of(b.rows, stretches, i);
+        let start = b.at(rows.start, 0);
+        rows_along(left.part(&rows), start, b.row_stride, sums.as_mut_ptr(), 0, b.columns, false);
+    });
+    // SAFETY: the target has one row of so many columns, and this thread alone writes it.
+    unsafe {
+        let y = std::slice::from_raw_parts_mut(c.at(0, 0), b.columns);
+        if !accumulate {
+            y.fill(T::zero());
+        }
+        for sums in sums.chunks_exact(b.columns) {
+            y.iter_mut().zip(sums).for_each(|(y, &sum)| *y += sum);
+        }
+        epilogue.finish(c, 0, 1, 0, b.columns);
+    }
+}
+
 /// Rows of the left matrix, each contiguous.
 #[derive(Clone, Copy)]
 struct Rows<T> {
@@ -84,6 +123,13 @@ struct Rows<T> {
 
 // SAFETY: part of a view that outlives the call it is used in, and is only read.
 unsafe impl<T: Sync> Sync for Rows<T> {}
+
+impl<T> Rows<T> {
+    /// These numbers of every row.
+    fn part(self, numbers: &Range<usize>) -> Self {
+        Self { start: self.start.wrapping_add(numbers.start), len: numbers.len(), ..self }
+    }
+}
 
 fn copy_rows<T: Element>(a: &Mat<T>) -> Scratch<T> {
     let mut copy = Scratch::new(a.rows * a.columns);
