@@ -23,6 +23,10 @@ const READ_IN_PLACE: usize = 768;
 /// Rows up to which the same holds: every group of columns would pack them again.
 const FEW_ROWS: usize = 16;
 
+/// Distance between rows above which reading them in place pays for few panels only: what a tile
+/// reads of each is then far from what it reads of the others.
+const FAR_ROWS: isize = 4096;
+
 /// Distance between columns up to which a transposed left matrix is read where it lies: those
 /// farther apart are in pages of their own.
 const NEAR_COLUMNS: usize = 128;
@@ -134,7 +138,8 @@ impl<T: Element> Job<'_, T> {
         let (a, columns) = (&self.a, self.b.columns());
         let few = columns <= READ_IN_PLACE || a.rows <= FEW_ROWS;
         let near = a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS;
-        let in_place = few && (a.column_stride == 1 || near);
+        let far = a.row_stride > FAR_ROWS && columns > TILES * tile.columns;
+        let in_place = few && (a.column_stride == 1 && !far || near);
         let cost = work(a.rows, columns, a.columns);
         let (blocks, groups) = share(a.rows, columns, tile, in_place, threads::useful(cost));
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
