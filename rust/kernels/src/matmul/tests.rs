@@ -197,3 +197,19 @@ fn sizes_must_agree() {
     let error = gemm(a.view(), b.view(), Array2::zeros((2, 5)).view_mut(), false).unwrap_err();
     assert_eq!(error.to_string(), "[gemm] b: expected shape [3, 5], got [4, 5]");
 }
+
+#[test]
+fn long_sums_of_few_rows_are_as_exact_as_those_of_many() {
+    let (a, b) = (random::<f32>(300, 4100, 1), random::<f32>(600, 4100, 2));
+    let error = |rows: usize| {
+        let a = a.slice(s![..rows, ..]);
+        let exact = plain(a, b.t());
+        let errors = product(a, b.t()).unwrap().mapv(f64::from) - exact;
+        (errors.mapv(|x| x * x).mean().unwrap()).sqrt()
+    };
+    let many = error(300);
+    for rows in [1, 4, 20, 200] {
+        let few = error(rows);
+        assert!(few <= 2.0 * many, "{rows} rows: {few:e}, 300 rows: {many:e}");
+    }
+}

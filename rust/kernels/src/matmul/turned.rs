@@ -13,9 +13,9 @@ use crate::{Element, threads, vectorized};
 const ROWS: std::ops::RangeInclusive<usize> = 5..=256;
 /// Columns of the result in a task at most.
 const COLUMNS: usize = 192;
-/// Terms of a sum that are added at a time: rows of the large matrix are then read in long
-/// stretches, while a packed panel stays in the second cache.
-const DEPTH: usize = 2048;
+/// Terms of a sum that are added at a time: twice as many as elsewhere, so that rows of the large
+/// matrix are read in long stretches; more would cost accuracy.
+const DEPTH: usize = 512;
 
 /// Whether the shapes are of this kind.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
