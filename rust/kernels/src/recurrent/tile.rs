@@ -87,7 +87,7 @@ const fn has_many(lanes: usize) -> bool {
 /// Registers of a panel's row that lie together and are multiplied together: all where there are
 /// many registers, else pairs, which leave room for the most rows.
 pub(super) const fn group(lanes: usize, vectors: usize) -> usize {
-    if has_many(lanes) || !vectors.is_multiple_of(2) { vectors } else { 2 }
+    if has_many(lanes) { vectors } else { 2 }
 }
 
 /// Registers of units in a panel of a cell: pairs where registers are few, which are multiplied and
@@ -119,33 +119,24 @@ pub(super) fn product<V: Vector, const N: usize>(
     let ahead = &ahead.lines[..ahead.count];
     // SAFETY: both operands are as long as asserted, and the rows of any arm fit in the tile.
     unsafe {
-        if group(V::LANES, N) == N || rows * N <= FEW {
-            whole::<V, N>(rows, depth, a, stride, b, ahead, tile);
+        if has_many(V::LANES) || rows * N <= FEW {
+            sums_of::<V, N>(rows, depth, a, stride, b, ahead, tile, N);
             return;
         }
         for first in (0..N).step_by(2) {
             let b = b.add(first * depth * V::LANES);
             let ahead = if first + 2 == N { ahead } else { &[] };
-            let tile = tile.add(first * V::LANES);
-            macro_rules! rows {
-                ($($m:literal)*) => {
-                    match rows {
-                        $($m => sums::<V, $m, 2>(depth, a, stride, b, ahead, tile, N),)*
-                        _ => unreachable!("a tile of {rows} rows"),
-                    }
-                };
-            }
-            rows!(2 3 4 5 6);
+            sums_of::<V, 2>(rows, depth, a, stride, b, ahead, tile.add(first * V::LANES), N);
         }
     }
 }
 
-/// [`product`] of all registers of the panel at once.
+/// [`sums`] for a number of rows known at run time.
 ///
 /// # Safety
-/// As for [`sums`], for `rows` rows.
+/// As for [`sums`].
 #[inline(always)]
-unsafe fn whole<V: Vector, const N: usize>(
+unsafe fn sums_of<V: Vector, const N: usize>(
     rows: usize,
     depth: usize,
     a: *const V::Elem,
@@ -153,12 +144,13 @@ unsafe fn whole<V: Vector, const N: usize>(
     b: *const V::Elem,
     ahead: &[*const u8],
     tile: *mut V::Elem,
+    wide: usize,
 ) {
     macro_rules! rows {
         ($($m:literal)*) => {
             match rows {
                 $($m if $m * N <= if has_many(V::LANES) { MANY } else { FEW } => {
-                    sums::<V, $m, N>(depth, a, stride, b, ahead, tile, N)
+                    sums::<V, $m, N>(depth, a, stride, b, ahead, tile, wide)
                 })*
                 _ => unreachable!("a tile of {rows} rows"),
             }
