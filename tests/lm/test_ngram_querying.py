@@ -232,7 +232,7 @@ def test_bad_input_is_named(model, tmp_path):
     with pytest.raises(ValueError, match="expected ids below"):
         model.score_word(model.begin_state(), 99)
     (tmp_path / "bad").write_bytes(b"LAMINANG" + bytes(100))
-    with pytest.raises(ValueError, match=r"bad: expected version 1, got 0"):
+    with pytest.raises(ValueError, match=r"bad: expected version 2, got 0"):
         NGram.load_binary(tmp_path / "bad")
     with pytest.raises(FileNotFoundError):
         NGram.load_binary(tmp_path / "none")

@@ -42,9 +42,11 @@ class Alias:
             if share[more] < 1:
                 small.append(large.pop())
 
-    def draw(self, draws):
+    def draw(self, draws, part, parts):
         bits = draws.next()
-        word = ((bits >> 32) * len(self.slots)) >> 32
+        width = 0xFFFFFFFF // parts
+        place = part * width + ((bits >> 32) * width >> 32)
+        word = (place * len(self.slots)) >> 32
         share, other = self.slots[word]
         return word if bits & 0xFFFFFFFF < share else other
 
@@ -135,6 +137,7 @@ class Plain:
                     size += len(ids[at])
                     at += 1
                 draws = Draws(m.seed, epoch, number)
+                each = Draws(m.seed, MASK, number)
                 number += 1
 
                 def rate(done, first=first, last=last):
@@ -146,16 +149,23 @@ class Plain:
                     if end - batch >= m.batch_words and start > batch:
                         done, batch = done + start - batch, start
                         alpha = rate(done)
-                    self.sentence(sentence, draws, float(alpha))
+                    self.sentence(sentence, draws, each, epoch, float(alpha))
                     start = end
                 done += start - batch
 
-    def sentence(self, ids, draws, alpha):
+    def sentence(self, ids, draws, each, epoch, alpha):
         m = self.m
-        known = [id for id in ids if id is not UNKNOWN]
-        if m.sample:
-            known = [id for id in known if self.kept[id] >= draws.next() >> 32]
-        shrink = [((draws.next() >> 32) * m.window) >> 32 if m.shrink_windows else 0 for _ in known]
+        known, shrink = [], []
+        for id in ids:
+            if id is UNKNOWN:
+                continue
+            bits = each.next()
+            kept = ((bits >> 32) + epoch * 0x9E3779B9) & 0xFFFFFFFF
+            if m.sample and self.kept[id] < kept:
+                continue
+            known.append(id)
+            less = (((bits & 0xFFFFFFFF) * m.window >> 32) + epoch) % m.window
+            shrink.append(less if m.shrink_windows else 0)
         fast = m._subwords() is not None
         for centre, word in enumerate(known):
             window = m.window - shrink[centre]
@@ -178,8 +188,8 @@ class Plain:
     def negatives(self, word, draws):
         found = {word: 1}
         if self.m.negative:
-            for _ in range(self.m.negative):
-                other = self.alias.draw(draws)
+            for part in range(self.m.negative):
+                other = self.alias.draw(draws, part, self.m.negative)
                 if other != word:
                     found[other] = found.get(other, 0) + 1
         return list(found), np.array(list(found.values()), float)

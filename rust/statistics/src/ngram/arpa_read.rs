@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::trie::{self, Level};
-use super::vocab::words;
+use super::words::words;
 use super::{BEGIN, END, MAX_ORDER, Model, SPECIAL, Stop, UNKNOWN, Vocabulary, check};
 use crate::{Error, Result};
 

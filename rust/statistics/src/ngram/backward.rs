@@ -1,19 +1,16 @@
 //! Scoring with models that find an n-gram from its last word to its first.
 //!
 //! What such a model finds of the n-grams that end in a token does not depend on the scores before
-//! it, so many tokens are looked up at once: each length in turn for all of them, the memory of
-//! the next length being asked for while the others are looked at. The entry of the n-gram that
+//! it, so many tokens are looked up at once (see [`super::batch`]). The entry of the n-gram that
 //! ends in a token is the context of the next one, so its back-off weight comes with it.
 #![allow(unsafe_code)]
 
+use super::batch::{Text, look_up};
 use super::score::{BETWEEN_CHECKS, BLOCK, Scores};
 use super::state::{State, Step, Sum};
-use super::{BEGIN, END, MAX_ORDER, Stop, Vocabulary, check};
+use super::{BEGIN, END, Stop, Vocabulary, check};
 use crate::threads::{self, Shared};
 use crate::{Error, Result};
-
-/// Tokens that are looked up together.
-const TOGETHER: usize = 32;
 
 /// What a model knows of an n-gram.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,6 +34,22 @@ impl Entry {
     }
 }
 
+/// Whether there is an n-gram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    No,
+    Yes,
+    /// The memory that says so has only been asked for: see [`Backward::later`].
+    Later,
+}
+
+impl Answer {
+    #[inline(always)]
+    pub(super) fn of(there: bool) -> Self {
+        if there { Self::Yes } else { Self::No }
+    }
+}
+
 /// A model that goes from the last word of an n-gram to the first.
 pub(super) trait Backward: Sync {
     /// Where the search for longer n-grams goes on.
@@ -55,52 +68,16 @@ pub(super) trait Backward: Sync {
     /// `cursor`; asks for its memory.
     fn ahead(&self, length: usize, cursor: Self::Cursor, word: u32) -> Self::Cursor;
 
-    /// That n-gram, if there is one; `cursor` is from [`Self::ahead`].
+    /// Whether there is that n-gram, and if so what it has; `cursor` is from [`Self::ahead`].
     fn longer(
         &self,
         length: usize,
         cursor: Self::Cursor,
         word: u32,
-    ) -> Option<(Self::Cursor, Entry)>;
-}
+    ) -> (Answer, Self::Cursor, Entry);
 
-/// The longest n-gram that ends in a token, and what its shorter ends weigh as contexts.
-#[derive(Clone, Copy)]
-struct Found {
-    /// Words in it, blank or not, and words in the longest one that is not blank.
-    length: u8,
-    true_length: u8,
-    /// Words of the context that it leaves.
-    context: u8,
-    prob: f32,
-    backoff: [f32; MAX_ORDER - 1],
-}
-
-const NOTHING: Found =
-    Found { length: 0, true_length: 0, context: 0, prob: 0.0, backoff: [0.0; MAX_ORDER - 1] };
-
-impl Found {
-    #[inline(always)]
-    fn add(&mut self, length: usize, entry: Entry, order: usize) {
-        self.length = length as u8;
-        self.prob = entry.prob;
-        if !entry.is(Entry::BLANK) {
-            self.true_length = length as u8;
-        }
-        if length < order {
-            self.backoff[length - 1] = entry.backoff;
-            if entry.is(Entry::RIGHT) {
-                self.context = length as u8;
-            }
-        }
-    }
-
-    /// The sum for this token after that one.
-    #[inline(always)]
-    fn after<T: Sum>(&self, before: &Self) -> T {
-        let known = usize::from(self.length - 1).min(usize::from(before.context));
-        T::sum(self.prob, &before.backoff[known..usize::from(before.context)])
-    }
+    /// The same after [`Answer::Later`]: yes or no.
+    fn later(&self, length: usize, cursor: Self::Cursor) -> (bool, Self::Cursor, Entry);
 }
 
 /// Tokens with the `<s>` before each sentence; the words that an n-gram at each can reach back.
@@ -145,66 +122,6 @@ impl Stream {
     }
 }
 
-/// Looks up all tokens of `words` from `from` on; `found` gets each in turn.
-#[inline(always)]
-fn look_up<B: Backward>(
-    model: &B,
-    words: &[u32],
-    reach: &[u8],
-    from: usize,
-    mut found: impl FnMut(usize, &Found),
-) {
-    let order = model.order();
-    let mut batch = [NOTHING; TOGETHER];
-    let mut cursors = [B::Cursor::default(); TOGETHER];
-    let mut alive = [0u8; TOGETHER];
-    for word in &words[from..words.len().min(from + TOGETHER)] {
-        model.prefetch_word(*word);
-    }
-    for start in (from..words.len()).step_by(TOGETHER) {
-        let end = words.len().min(start + TOGETHER);
-        let mut living = 0;
-        for at in start..end {
-            let slot = at - start;
-            let (cursor, entry) = model.word(words[at]);
-            if let Some(&word) = words.get(at + TOGETHER) {
-                model.prefetch_word(word);
-            }
-            let one = &mut batch[slot];
-            one.context = 0;
-            one.true_length = 1;
-            one.add(1, entry, order);
-            if entry.is(Entry::LEFT) && reach[at] > 1 {
-                cursors[slot] = model.ahead(2, cursor, words[at - 1]);
-                alive[living] = slot as u8;
-                living += 1;
-            }
-        }
-        let mut length = 2;
-        while living > 0 {
-            let mut still = 0;
-            for index in 0..living {
-                let slot = usize::from(alive[index]);
-                let at = start + slot;
-                let word = words[at + 1 - length];
-                if let Some((cursor, entry)) = model.longer(length, cursors[slot], word) {
-                    batch[slot].add(length, entry, order);
-                    if entry.is(Entry::LEFT) && usize::from(reach[at]) > length {
-                        cursors[slot] = model.ahead(length + 1, cursor, words[at - length]);
-                        alive[still] = slot as u8;
-                        still += 1;
-                    }
-                }
-            }
-            living = still;
-            length += 1;
-        }
-        for at in start..end {
-            found(at, &batch[at - start]);
-        }
-    }
-}
-
 /// Scores tokens as [`super::Model::score`] does; they have been checked.
 pub(super) fn score<B: Backward>(
     model: &B,
@@ -243,20 +160,15 @@ fn score_stream<B: Backward>(model: &B, stream: &Stream, logs: &mut [f64], lengt
         left -= usize::from(words[first] != BEGIN);
     }
     let from = first.saturating_sub(1);
-    let mut before = NOTHING;
     let mut out = logs.iter_mut().zip(lengths);
-    look_up(model, words, reach, from, |at, found| {
-        if reach[at] == 1 {
-            before.context = 0;
-        }
+    look_up(model, Text { words, reach }, from, |at, sum, true_length| {
         if at >= first
             && words[at] != BEGIN
             && let Some((log, length)) = out.next()
         {
-            *log = found.after(&before);
-            *length = found.true_length;
+            *log = sum;
+            *length = true_length;
         }
-        before = *found;
     });
 }
 
@@ -266,17 +178,9 @@ pub(super) fn score_single<B: Backward>(
     model: &B,
     words: &[u32],
     reach: &[u8],
-    from: usize,
-    mut each: impl FnMut(usize, f32, u8),
+    each: impl FnMut(usize, f32, u8),
 ) {
-    let mut before = NOTHING;
-    look_up(model, words, reach, from, |at, found| {
-        if reach[at] == 1 {
-            before.context = 0;
-        }
-        each(at, found.after(&before), found.true_length);
-        before = *found;
-    });
+    look_up(model, Text { words, reach }, 0, each);
 }
 
 /// One word after `state`.
@@ -284,32 +188,44 @@ pub(super) fn score_single<B: Backward>(
 pub(super) fn step<B: Backward>(model: &B, state: &State, word: u32) -> Step {
     let order = model.order();
     let (mut cursor, mut entry) = model.word(word);
-    let mut found = NOTHING;
-    found.true_length = 1;
-    found.add(1, entry, order);
+    let mut found = State::NULL;
+    let (mut length, mut true_length) = (1, 1);
+    let mut context = usize::from(order > 1 && entry.is(Entry::RIGHT));
+    let mut prob = entry.prob;
+    found.push(word, entry.backoff);
     // A state of another model may be longer than those of this one.
-    for (length, &before) in (2..=order).zip(state.words()) {
+    for (longer, &before) in (2..=order).zip(state.words()) {
         if !entry.is(Entry::LEFT) {
             break;
         }
-        cursor = model.ahead(length, cursor, before);
-        match model.longer(length, cursor, before) {
-            Some(longer) => (cursor, entry) = longer,
-            None => break,
+        cursor = model.ahead(longer, cursor, before);
+        let answer;
+        (answer, cursor, entry) = model.longer(longer, cursor, before);
+        let mut there = answer == Answer::Yes;
+        if answer == Answer::Later {
+            (there, cursor, entry) = model.later(longer, cursor);
         }
-        found.add(length, entry, order);
+        if !there {
+            break;
+        }
+        (length, prob) = (longer, entry.prob);
+        if !entry.is(Entry::BLANK) {
+            true_length = longer as u8;
+        }
+        if longer < order {
+            found.push(before, entry.backoff);
+            if entry.is(Entry::RIGHT) {
+                context = longer;
+            }
+        }
     }
-    let left_out = &state.backoffs()[usize::from(found.length - 1).min(state.words().len())..];
-    let mut next = State::NULL;
-    for length in 0..usize::from(found.context) {
-        let word = if length == 0 { word } else { state.words[length - 1] };
-        next.push(word, found.backoff[length]);
-    }
+    let left_out = &state.backoffs()[(length - 1).min(state.words().len())..];
+    found.length = context as u8;
     Step {
-        log10: f64::sum(found.prob, left_out),
-        single: f32::sum(found.prob, left_out),
-        length: found.true_length,
-        state: next,
+        log10: f64::sum(prob, left_out.iter().copied()),
+        single: f32::sum(prob, left_out.iter().copied()),
+        length: true_length,
+        state: found,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use lamina_kernels::simd::prefetch;
 
-use super::backward::{Backward, Entry};
+use super::backward::{Answer, Backward, Entry};
 use super::binary::{read_words, write_words};
 use super::container::{self, Container, Kind, Verify};
 use super::packed::{Bits, Children};
@@ -142,9 +142,11 @@ impl Backward for Compact {
     }
 
     #[inline(always)]
-    fn longer(&self, length: usize, cursor: Cursor, word: u32) -> Option<(Cursor, Entry)> {
+    fn longer(&self, length: usize, cursor: Cursor, word: u32) -> (Answer, Cursor, Entry) {
         let floor = &self.floors[length - 2];
-        let node = floor.find(cursor.from, cursor.to, word, self.word_bits)?;
+        let Some(node) = floor.find(cursor.from, cursor.to, word, self.word_bits) else {
+            return (Answer::No, cursor, Entry::default());
+        };
         let mut entry = floor.entry(node, self.word_bits, self.code_bits);
         let mut next = Cursor::default();
         if let Some(children) = &floor.children {
@@ -154,7 +156,11 @@ impl Backward for Compact {
                 entry.flags |= Entry::LEFT;
             }
         }
-        Some((next, entry))
+        (Answer::Yes, next, entry)
+    }
+
+    fn later(&self, _length: usize, cursor: Cursor) -> (bool, Cursor, Entry) {
+        (false, cursor, Entry::default())
     }
 }
 

@@ -6,7 +6,7 @@
 //! | bytes | header |
 //! | --- | --- |
 //! | 8 | `LAMINANG` |
-//! | 4, 4, 4, 4 | version (1), [`Kind`], order, flags of the kind |
+//! | 4, 4, 4, 4 | version (2), [`Kind`], order, flags of the kind |
 //! | 8, 8, 8 | where the table begins, its length in bytes, length of the file |
 //! | 8 | [`checksum`] of the table |
 //! | 8 | [`checksum`] of the 48 bytes above |
@@ -30,7 +30,7 @@ use crate::threads;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"LAMINANG";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 64;
 const ALIGNMENT: usize = 64;
 const NAME: usize = 12;

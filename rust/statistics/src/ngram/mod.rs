@@ -7,6 +7,7 @@
 pub mod arpa;
 pub mod arpa_read;
 mod backward;
+mod batch;
 mod binary;
 pub mod compact;
 pub mod container;
@@ -30,6 +31,7 @@ pub mod state;
 mod text;
 pub mod trie;
 pub mod vocab;
+pub mod words;
 
 pub use compact::Compact;
 pub use count::{Counts, count};

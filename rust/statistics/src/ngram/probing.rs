@@ -13,7 +13,7 @@ use std::sync::Arc;
 use lamina_kernels::simd::prefetch;
 use memmap2::MmapMut;
 
-use super::backward::{Backward, Entry};
+use super::backward::{Answer, Backward, Entry};
 use super::binary::{read_words, write_words};
 use super::container::{self, Container, Kind, Verify};
 use super::trie::BETWEEN_CHECKS;
@@ -26,7 +26,8 @@ const LOAD: usize = 70;
 /// Flags of an entry below the bits of its hash; the last one is of the line.
 const FLAG_BITS: u32 = 4;
 const FLAGS: u64 = (1 << FLAG_BITS) - 1;
-/// In the first key of a line: what belonged here also lies in the next one.
+/// In a key of a full line, whichever: of what belonged here, hashes that [`way`] sends to this key
+/// also lie in the next line. The others need not be looked for there.
 const GOES_ON: u64 = 8;
 /// Insertions whose lines are asked for ahead.
 const AHEAD: usize = 16;
@@ -94,6 +95,12 @@ fn key_of(hash: u64) -> u64 {
     (hash << FLAG_BITS).max(1 << FLAG_BITS)
 }
 
+/// The key of a full line that says whether this hash may be in the next one.
+#[inline(always)]
+fn way(hash: u64) -> usize {
+    (hash & 3) as usize
+}
+
 #[inline(always)]
 fn place(hash: u64, lines: usize) -> usize {
     ((u128::from(hash) * lines as u128) >> 64) as usize
@@ -116,30 +123,43 @@ impl Table {
         prefetch::<true>(self.lines.as_ptr().wrapping_add(place(hash, self.lines.len())).cast());
     }
 
+    /// Whether there is an n-gram with this hash, and what it has; looks in the line where it belongs
+    /// and asks for the next one.
     #[inline(always)]
-    fn find<const HIGHEST: bool>(&self, hash: u64) -> Option<Entry> {
+    fn find<const HIGHEST: bool>(&self, hash: u64) -> (Answer, Entry) {
+        if self.lines.is_empty() {
+            return (Answer::No, Entry::default());
+        }
+        let at = place(hash, self.lines.len());
+        let line = &self.lines[at].0;
+        let (there, entry) = find_in::<HIGHEST>(line, key_of(hash));
+        if !there & (line[way(hash)] & GOES_ON != 0) {
+            prefetch::<true>(self.lines.as_ptr().wrapping_add(self.after(at)).cast());
+            return (Answer::Later, entry);
+        }
+        (Answer::of(there), entry)
+    }
+
+    /// The same in the lines after that one.
+    #[inline(always)]
+    fn find_further<const HIGHEST: bool>(&self, hash: u64) -> (bool, Entry) {
         let lines = &*self.lines;
-        let key = key_of(hash);
         let mut at = place(hash, lines.len());
         // A table that was damaged may have no free place.
-        for _ in 0..lines.len() {
+        for _ in 1..lines.len() {
+            at = self.after(at);
             let line = &lines[at].0;
-            let mut found = usize::MAX;
-            for slot in 0..width(HIGHEST) {
-                if (line[slot] ^ key) <= FLAGS {
-                    found = slot;
-                }
+            let (there, entry) = find_in::<HIGHEST>(line, key_of(hash));
+            if there || line[way(hash)] & GOES_ON == 0 {
+                return (there, entry);
             }
-            if found < width(HIGHEST) {
-                let (prob, backoff) = values::<HIGHEST>(line, found);
-                return Some(Entry { prob, backoff, flags: (line[found] & 7) as u8 });
-            }
-            if line[0] & GOES_ON == 0 {
-                return None;
-            }
-            at = if at + 1 == lines.len() { 0 } else { at + 1 };
         }
-        None
+        (false, Entry::default())
+    }
+
+    #[inline(always)]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.lines.len() { 0 } else { at + 1 }
     }
 
     /// Puts an n-gram in; `false` where another one with its hash is there.
@@ -164,10 +184,23 @@ impl Table {
                     return true;
                 }
             }
-            line[0] |= GOES_ON;
+            line[way(hash)] |= GOES_ON;
             at = if at + 1 == lines.len() { 0 } else { at + 1 };
         }
     }
+}
+
+/// Whether the n-gram of `key` is in a line, and what it has.
+#[inline(always)]
+fn find_in<const HIGHEST: bool>(line: &[u64; 8], key: u64) -> (bool, Entry) {
+    let mut found = 0u32;
+    for slot in 0..width(HIGHEST) {
+        found |= u32::from((line[slot] ^ key) <= FLAGS) << slot;
+    }
+    // Some slot where there is none: its values are not used.
+    let slot = found.trailing_zeros() as usize & 7;
+    let (prob, backoff) = values::<HIGHEST>(line, slot);
+    (found != 0, Entry { prob, backoff, flags: (line[slot] & 7) as u8 })
 }
 
 /// N-grams in a line.
@@ -225,13 +258,23 @@ impl Backward for Probing {
     }
 
     #[inline(always)]
-    fn longer(&self, length: usize, cursor: u64, _word: u32) -> Option<(u64, Entry)> {
+    fn longer(&self, length: usize, cursor: u64, _word: u32) -> (Answer, u64, Entry) {
         let table = &self.tables[length - 2];
-        let entry = match length == self.order() {
+        let (answer, entry) = match length == self.order() {
             true => table.find::<true>(cursor),
             false => table.find::<false>(cursor),
         };
-        Some((cursor, entry?))
+        (answer, cursor, entry)
+    }
+
+    #[inline(always)]
+    fn later(&self, length: usize, cursor: u64) -> (bool, u64, Entry) {
+        let table = &self.tables[length - 2];
+        let (there, entry) = match length == self.order() {
+            true => table.find_further::<true>(cursor),
+            false => table.find_further::<false>(cursor),
+        };
+        (there, cursor, entry)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::backward::{self, Backward};
 use super::form::Form;
 use super::state::State;
-use super::vocab::{lines, words};
+use super::words::{hashed_words, lines, words};
 use super::{BEGIN, END, SPECIAL, Stop, UNKNOWN, check};
 use crate::Result;
 use crate::threads;
@@ -150,7 +150,7 @@ fn in_batches<B: Backward>(model: &B, text: &str, context: bool, verbosity: Verb
     // Where lines end in `ids`.
     let mut ends = Vec::new();
     // Words whose ids are not there yet, and where these belong.
-    let mut waiting: Vec<&str> = Vec::with_capacity(WAITING);
+    let mut waiting: Vec<(&str, u64)> = Vec::with_capacity(WAITING);
     let mut places: Vec<usize> = Vec::with_capacity(WAITING);
     for line in lines(text) {
         let mut far = 0;
@@ -163,7 +163,7 @@ fn in_batches<B: Backward>(model: &B, text: &str, context: bool, verbosity: Verb
         if context {
             push(BEGIN);
         }
-        for word in words(line) {
+        for word in hashed_words(line) {
             waiting.push(word);
             places.push(push(UNKNOWN));
         }
@@ -181,7 +181,7 @@ fn in_batches<B: Backward>(model: &B, text: &str, context: bool, verbosity: Verb
     let mut printer = Printer::new(verbosity);
     let mut ends = ends.into_iter().peekable();
     let mut surface = words(if verbosity == Verbosity::Word { text } else { "" });
-    backward::score_single(model, &ids, &reach, 0, |at, log10, length| {
+    backward::score_single(model, &ids, &reach, |at, log10, length| {
         // Lines without a token.
         while ends.next_if_eq(&at).is_some() {
             printer.end_line();

@@ -153,8 +153,8 @@ impl Model {
         let left_out = before.backoffs().get(length - 1..).unwrap_or_default();
         let found = State { length, node };
         Step {
-            log10: f64::sum(prob, left_out),
-            single: f32::sum(prob, left_out),
+            log10: f64::sum(prob, left_out.iter().copied()),
+            single: f32::sum(prob, left_out.iter().copied()),
             length: self.true_length(found) as u8,
             state: self.outside(self.context(found), &ngram),
         }

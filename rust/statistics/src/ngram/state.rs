@@ -61,20 +61,19 @@ pub struct Step {
 /// A number that probabilities are added up in.
 pub(super) trait Sum: Copy + Send {
     /// `prob` and the weights of the contexts that were left out, the shortest first.
-    fn sum(prob: f32, backoffs: &[f32]) -> Self;
+    fn sum(prob: f32, backoffs: impl DoubleEndedIterator<Item = f32>) -> Self;
 }
 
 impl Sum for f64 {
     #[inline(always)]
-    fn sum(prob: f32, backoffs: &[f32]) -> Self {
-        let backoff = backoffs.iter().rev().fold(0.0, |sum, &backoff| sum + f64::from(backoff));
-        backoff + f64::from(prob)
+    fn sum(prob: f32, backoffs: impl DoubleEndedIterator<Item = f32>) -> Self {
+        backoffs.rev().fold(0.0, |sum, backoff| sum + f64::from(backoff)) + f64::from(prob)
     }
 }
 
 impl Sum for f32 {
     #[inline(always)]
-    fn sum(prob: f32, backoffs: &[f32]) -> Self {
-        backoffs.iter().fold(prob, |sum, &backoff| sum + backoff)
+    fn sum(prob: f32, backoffs: impl DoubleEndedIterator<Item = f32>) -> Self {
+        backoffs.fold(prob, |sum, backoff| sum + backoff)
     }
 }

@@ -130,7 +130,7 @@ fn learn(bytes: &[u8], skip_special: bool) -> Result<Block> {
         return Ok(block);
     }
     for line in text.split_inclusive('\n') {
-        let words = super::vocab::words(line).filter(|word| !SPECIAL.contains(word));
+        let words = super::words::words(line).filter(|word| !SPECIAL.contains(word));
         let line = words.collect::<Vec<_>>().join(" ") + "\n";
         block.vocabulary.learn(&line, &mut block.tokens)?;
     }

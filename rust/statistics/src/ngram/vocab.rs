@@ -1,11 +1,13 @@
-//! Words and their ids, and cutting text into them.
+//! Words and their ids.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::{Error, Result};
 
 use lamina_kernels::simd::prefetch;
 
+use super::words::{hashed_words, lines, little_endian};
 use super::{BEGIN, END, MAX_NUMBERS, SPECIAL, UNKNOWN};
 
 /// How many words ahead of the one that is looked up memory is asked for, three times over.
@@ -136,9 +138,19 @@ impl Vocabulary {
     }
 
     fn stored(&self, place: u32) -> &str {
+        &self.text[self.range(place)]
+    }
+
+    #[inline(always)]
+    fn stored_bytes(&self, place: u32) -> &[u8] {
+        &self.text.as_bytes()[self.range(place)]
+    }
+
+    #[inline(always)]
+    fn range(&self, place: u32) -> Range<usize> {
         let place = place as usize;
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
-        &self.text[start as usize..self.ends[place] as usize]
+        start as usize..self.ends[place] as usize
     }
 
     fn id_of(&self, place: u32) -> u32 {
@@ -147,7 +159,10 @@ impl Vocabulary {
 
     /// The id of `word`, which becomes a new word if it is none yet.
     pub fn add(&mut self, word: &str) -> u32 {
-        let hash = hash(word.as_bytes());
+        self.add_hashed(word, hash(word.as_bytes()))
+    }
+
+    fn add_hashed(&mut self, word: &str, hash: u64) -> u32 {
         let slot = self.slot(word, hash);
         if self.slots[slot].1 != 0 {
             return self.id_of(self.slots[slot].1 - 1);
@@ -170,7 +185,7 @@ impl Vocabulary {
         let mut slot = hash as usize & mask;
         loop {
             let (other, place) = self.slots[slot];
-            if place == 0 || other == tag(hash) && self.stored(place - 1) == word {
+            if place == 0 || other == tag(hash) && self.stored_bytes(place - 1) == word.as_bytes() {
                 return slot;
             }
             slot = (slot + 1) & mask;
@@ -196,8 +211,8 @@ impl Vocabulary {
     pub fn learn(&mut self, text: &str, tokens: &mut Vec<u32>) -> Result<()> {
         for (number, line) in lines(text).enumerate() {
             tokens.push(BEGIN);
-            for word in words(line) {
-                let id = self.add(word);
+            for (word, hash) in hashed_words(line) {
+                let id = self.add_hashed(word, hash);
                 if id == BEGIN || id == END {
                     return Err(Error::Format {
                         what: "text".into(),
@@ -218,7 +233,8 @@ impl Vocabulary {
         let mut ids = Vec::with_capacity(text.len() / 5);
         let mut rest = lines(text).peekable();
         while let Some(line) = rest.next() {
-            ids.extend(words(line).map(|word| self.query(word)));
+            let words = hashed_words(line);
+            ids.extend(words.map(|(word, hash)| as_queried(self.id_of_hashed(word, hash))));
             if finish || rest.peek().is_some() || text.ends_with('\n') {
                 ids.push(END);
             }
@@ -226,14 +242,14 @@ impl Vocabulary {
         ids
     }
 
-    /// Hands the id of each of `words` where they stand in a text to `each`. The memory that a word
-    /// needs, which lies in three places, is asked for while those before it are looked at.
-    pub(super) fn query_each(&self, words: &[&str], mut each: impl FnMut(usize, u32)) {
+    /// Hands the id of each of `words`, which stand in a text and have these hashes, to `each`. The
+    /// memory that a word needs, which lies in three places, is asked for while those before it are
+    /// looked at.
+    pub(super) fn query_each(&self, words: &[(&str, u64)], mut each: impl FnMut(usize, u32)) {
         let mask = self.slots.len() - 1;
-        let hashes: Vec<u64> = words.iter().map(|word| hash(word.as_bytes())).collect();
         let place = |hash: u64| self.slots[hash as usize & mask].1 as usize;
         for step in 0..words.len() + 3 * AHEAD {
-            let at = |behind: usize| Some(*hashes.get(step.checked_sub(behind * AHEAD)?)?);
+            let at = |behind: usize| Some(words.get(step.checked_sub(behind * AHEAD)?)?.1);
             if let Some(hash) = at(0) {
                 prefetch::<true>(self.slots.as_ptr().wrapping_add(hash as usize & mask).cast());
             }
@@ -247,7 +263,7 @@ impl Vocabulary {
             }
             if let Some(hash) = at(3) {
                 let at = step - 3 * AHEAD;
-                each(at, as_queried(self.id_of_hashed(words[at], hash)));
+                each(at, as_queried(self.id_of_hashed(words[at].0, hash)));
             }
         }
     }
@@ -262,61 +278,52 @@ fn as_queried(id: Option<u32>) -> u32 {
     id.filter(|&id| id != BEGIN).unwrap_or(UNKNOWN)
 }
 
-/// The lines of `text`; the last one may lack its line feed.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line))
-}
-
-/// What stands between ASCII white space.
-pub fn words(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        let bytes = rest.as_bytes();
-        let start = bytes.iter().position(|&byte| !is_space(byte))?;
-        let end = bytes[start..].iter().position(|&byte| is_space(byte));
-        let (word, after) = rest[start..].split_at(end.unwrap_or(bytes.len() - start));
-        rest = after;
-        Some(word)
-    })
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c' | b'\0')
-}
-
 #[inline(always)]
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
+const HASH_A: u64 = 0x9e37_79b9_7f4a_7c15;
+const HASH_B: u64 = 0xd1b5_4a32_d192_ed03;
+
+#[inline(always)]
+fn fold(x: u64, y: u64) -> u64 {
+    let product = u128::from(x) * u128::from(y);
+    product as u64 ^ (product >> 64) as u64
+}
+
 /// Multiplies eight bytes at a time into 128 bits and folds the halves.
-fn hash(bytes: &[u8]) -> u64 {
-    const A: u64 = 0x9e37_79b9_7f4a_7c15;
-    const B: u64 = 0xd1b5_4a32_d192_ed03;
-    let fold = |x: u64, y: u64| {
-        let product = u128::from(x) * u128::from(y);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let mut state = A ^ bytes.len() as u64;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(chunk);
-        state = fold(state ^ u64::from_le_bytes(eight), B);
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    let mut state = HASH_A ^ bytes.len() as u64;
+    let mut rest = bytes;
+    while rest.len() > 8 {
+        state = fold(state ^ little_endian(&rest[..8]), HASH_B);
+        rest = &rest[8..];
     }
-    let rest = chunks.remainder();
-    let byte = |at: usize| u64::from(rest[at]);
-    // Of at least four bytes the first and the last four, which may overlap.
+    let byte = |at: usize| u64::from(rest[at]) << (8 * at);
+    let four = |at: usize| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&rest[at..at + 4]);
+        u64::from(u32::from_le_bytes(bytes)) << (8 * at)
+    };
+    // Parts may overlap, where they agree.
     let last = match rest.len() {
         0 => 0,
-        len @ 1..=3 => byte(0) | byte(len / 2) << 8 | byte(len - 1) << 16,
-        len => {
-            let four =
-                |at: usize| byte(at) | byte(at + 1) << 8 | byte(at + 2) << 16 | byte(at + 3) << 24;
-            four(0) | four(len - 4) << 32
-        }
+        length @ 1..=3 => byte(0) | byte(length / 2) | byte(length - 1),
+        length => four(0) | four(length - 4),
     };
-    fold(fold(state ^ last, B) ^ A, A)
+    finished(state, last)
+}
+
+/// The [`hash`] of at most eight bytes, which are those of a number from the lowest on.
+#[inline(always)]
+pub(super) fn hash_short(length: usize, bytes: u64) -> u64 {
+    finished(HASH_A ^ length as u64, bytes)
+}
+
+#[inline(always)]
+fn finished(state: u64, last: u64) -> u64 {
+    fold(fold(state ^ last, HASH_B) ^ HASH_A, HASH_A)
 }
 
 #[cfg(test)]

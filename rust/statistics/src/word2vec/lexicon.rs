@@ -6,7 +6,7 @@ use super::source::Text;
 use super::{Stop, UNKNOWN, check};
 use crate::Result;
 use crate::ngram::Vocabulary;
-use crate::ngram::vocab::words;
+use crate::ngram::words::words;
 
 /// Words counted so far.
 #[derive(Debug)]

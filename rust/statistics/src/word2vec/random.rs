@@ -19,12 +19,6 @@ impl Random {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
-
-    /// A number below `end`.
-    #[inline(always)]
-    pub(super) fn below(&mut self, end: u32) -> u32 {
-        scaled(self.next(), end)
-    }
 }
 
 /// The upper half of 64 random bits as a number below `end`.

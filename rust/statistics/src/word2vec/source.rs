@@ -10,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::lexicon::Lexicon;
 use super::{MAX_SENTENCE, UNKNOWN};
-use crate::ngram::vocab::words;
+use crate::ngram::words::words;
 use crate::{Error, Result};
 
 /// Bytes of a file read at a time.

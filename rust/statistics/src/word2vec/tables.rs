@@ -32,10 +32,14 @@ impl Alias {
         Self { slots }
     }
 
+    /// A word from one of some equal parts; one from each part are together as many draws from the
+    /// whole, but evener.
     #[inline(always)]
-    pub(super) fn draw(&self, random: &mut Random) -> u32 {
+    pub(super) fn draw(&self, random: &mut Random, part: u32, parts: u32) -> u32 {
         let bits = random.next();
-        let word = scaled(bits, self.slots.len() as u32);
+        let width = u32::MAX / parts;
+        let place = part * width + scaled(bits, width);
+        let word = scaled(u64::from(place) << 32, self.slots.len() as u32);
         let (share, other) = self.slots[word as usize];
         if (bits as u32) < share { word } else { other }
     }
@@ -127,14 +131,16 @@ mod tests {
         let weights = [8.0, 4.0, 2.0, 1.0, 0.0, 1.0];
         let alias = Alias::new(&weights);
         let mut random = Random::new(1, 0, 0);
-        let mut seen = [0u32; 6];
-        for _ in 0..160_000 {
-            seen[alias.draw(&mut random) as usize] += 1;
+        for parts in [1, 5, 16] {
+            let mut seen = [0u32; 6];
+            for draw in 0..160_000 {
+                seen[alias.draw(&mut random, draw % parts, parts) as usize] += 1;
+            }
+            for (&seen, weight) in seen.iter().zip(weights) {
+                assert!((f64::from(seen) - weight * 10_000.0).abs() < 600.0, "{seen} for {weight}");
+            }
+            assert_eq!(seen[4], 0);
         }
-        for (&seen, weight) in seen.iter().zip(weights) {
-            assert!((f64::from(seen) - weight * 10_000.0).abs() < 600.0, "{seen} for {weight}");
-        }
-        assert_eq!(seen[4], 0);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{Error, Result, threads};
 
 /// Centre words whose steps are drawn before they are taken.
 const SEGMENT: usize = 64;
+/// Stands for all epochs where they draw the same random numbers.
+const ANY_EPOCH: u64 = u64::MAX;
 /// Time between two looks at whether to stop.
 const BETWEEN_CHECKS: Duration = Duration::from_millis(50);
 /// Widest windows and most negatives.
@@ -350,7 +352,9 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn block(&mut self, pass: &Pass<'_>, block: &Block) {
-        let mut random = Random::new(pass.epoch.seed, pass.epoch.number, block.number);
+        let Epoch { seed, number, .. } = *pass.epoch;
+        let mut random = Random::new(seed, number, block.number);
+        let mut each = Random::new(seed, ANY_EPOCH, block.number);
         let batch_words = pass.trainer.options.batch_words;
         self.machine.alpha = pass.alpha();
         let (mut start, mut batch) = (0, 0);
@@ -360,7 +364,7 @@ impl Worker<'_> {
                 batch = start;
                 self.machine.alpha = pass.alpha();
             }
-            self.sentence.draw(&block.ids[start..end], pass.trainer, &mut random);
+            self.sentence.draw(&block.ids[start..end], pass.trainer, &mut each, number);
             self.report.words += (end - start) as u64;
             self.report.effective += self.sentence.words.len() as u64;
             for from in (0..self.sentence.words.len()).step_by(SEGMENT) {
