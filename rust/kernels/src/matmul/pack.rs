@@ -14,6 +14,10 @@ use crate::{Element, threads, vectorized};
 /// Panels of the right matrix that are packed together.
 const PANELS: usize = 8;
 
+/// Most rows of a packed matrix in a block, as few blocks as that allows: each means that the product
+/// is read and written once more.
+const DEEPEST: usize = 512;
+
 /// Columns of the left matrix that are copied together.
 const TOGETHER: usize = 8;
 
@@ -59,7 +63,7 @@ impl<T: Element> Packed<T> {
     }
 
     pub(super) fn of(b: Mat<T>) -> Self {
-        Self::deep(b, tile_shape::<T>().depth)
+        Self::deep(b, b.rows.div_ceil(b.rows.div_ceil(DEEPEST).max(1)).max(1))
     }
 
     /// Packs `b` in blocks of `depth` rows.
