@@ -7,6 +7,7 @@
 pub mod buffer;
 pub mod crf;
 mod files;
+mod hash;
 pub mod hmm;
 pub mod ngram;
 pub mod scratch;

@@ -8,12 +8,9 @@ use crate::memory::Scratch;
 use crate::simd::Vector;
 use crate::{Element, threads, vectorized};
 
-/// Rows of the left matrix in a block, which stays in the second cache; fewer where it is deep.
+/// Most rows and most numbers of the left matrix in a block, which stays in the second cache.
 const HEIGHT: usize = 336;
-const HEIGHT_OF_DEEP: usize = 224;
-
-/// Steps of a block up to which it is not deep.
-const DEEP: usize = 256;
+const NUMBERS: usize = 224 * 512;
 
 /// Tiles in a block of rows at least, so that a panel of the right matrix is used a few times.
 const TILES: usize = 4;
@@ -235,8 +232,7 @@ fn share(
     // A task that packs its left matrix must have a use for it.
     let fewest = if in_place { 4 } else { 16 };
     let most = rows.div_ceil(TILES * tile.rows);
-    let height = if tile.depth > DEEP { HEIGHT_OF_DEEP } else { HEIGHT };
-    let blocks = rows.div_ceil(height);
+    let blocks = rows.div_ceil(HEIGHT.min(NUMBERS / tile.depth));
     let groups = tasks.div_ceil(blocks).min(panels / fewest).max(1);
     let blocks = blocks.max(tasks.div_ceil(groups).min(most));
     let groups = match groups {

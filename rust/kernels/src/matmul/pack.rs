@@ -14,8 +14,8 @@ use crate::{Element, threads, vectorized};
 /// Panels of the right matrix that are packed together.
 const PANELS: usize = 8;
 
-/// Most rows of a packed matrix in a block, as few blocks as that allows: each means that the product
-/// is read and written once more.
+/// Most rows of a packed matrix in a block. Each block means that the product is read and written once
+/// more; the sum of more terms at a time would cost accuracy.
 const DEEPEST: usize = 512;
 
 /// Columns of the left matrix that are copied together.
@@ -62,12 +62,10 @@ impl<T: Element> Packed<T> {
         Self::of(Mat::of(b))
     }
 
+    /// Packs `b` in blocks of rows that are as equal as can be.
     pub(super) fn of(b: Mat<T>) -> Self {
-        Self::deep(b, b.rows.div_ceil(b.rows.div_ceil(DEEPEST).max(1)).max(1))
-    }
-
-    /// Packs `b` in blocks of `depth` rows.
-    pub(super) fn deep(b: Mat<T>, depth: usize) -> Self {
+        let blocks = b.rows.div_ceil(DEEPEST).max(1);
+        let depth = b.rows.div_ceil(blocks).max(1);
         let shape = TileShape { depth, ..tile_shape::<T>() };
         let padded = b.columns.next_multiple_of(shape.lanes);
         let mut data = Scratch::new(b.rows * padded);

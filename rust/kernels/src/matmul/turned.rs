@@ -13,9 +13,6 @@ use crate::{Element, threads, vectorized};
 const ROWS: std::ops::RangeInclusive<usize> = 5..=256;
 /// Columns of the result in a task at most.
 const COLUMNS: usize = 192;
-/// Terms of a sum that are added at a time: twice as many as elsewhere, so that rows of the large
-/// matrix are read in long stretches; more would cost accuracy.
-const DEPTH: usize = 512;
 
 /// Whether the shapes are of this kind.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
@@ -30,7 +27,7 @@ pub(super) fn multiply<T: Element>(
     accumulate: bool,
     epilogue: &Epilogue<'_, T>,
 ) {
-    let packed = Packed::deep(a.turned(), DEPTH);
+    let packed = Packed::of(a.turned());
     let (m, n) = (a.rows, b.columns);
     let width = m.next_multiple_of(packed.shape().lanes);
     let cost = work(m, n, b.rows);

@@ -1,5 +1,6 @@
 //! Strings and their numbers.
 
+use crate::hash::hash;
 use crate::{Error, Result};
 
 /// Strings numbered in the order in which they were added.
@@ -153,28 +154,6 @@ impl Names {
 
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
-}
-
-/// Both halves of the product of two numbers, mixed.
-#[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-#[inline]
-fn hash(bytes: &[u8]) -> u64 {
-    // Odd numbers without a pattern: the fractions of the roots of 2 and 3.
-    const FIRST: u64 = 0x6a09_e667_f3bc_c909;
-    const SECOND: u64 = 0xbb67_ae85_84ca_a73b;
-    let mut hash = FIRST ^ bytes.len() as u64;
-    let (whole, rest) = bytes.as_chunks::<8>();
-    for &eight in whole {
-        hash = fold(hash ^ u64::from_le_bytes(eight), SECOND);
-    }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    fold(hash ^ u64::from_le_bytes(last), SECOND ^ FIRST)
 }
 
 #[cfg(test)]

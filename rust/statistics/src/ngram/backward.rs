@@ -76,8 +76,10 @@ pub(super) trait Backward: Sync {
         word: u32,
     ) -> (Answer, Self::Cursor, Entry);
 
-    /// The same after [`Answer::Later`]: yes or no.
-    fn later(&self, length: usize, cursor: Self::Cursor) -> (bool, Self::Cursor, Entry);
+    /// The same after [`Answer::Later`], which a model need not answer: yes or no.
+    fn later(&self, _length: usize, cursor: Self::Cursor) -> (bool, Self::Cursor, Entry) {
+        (false, cursor, Entry::default())
+    }
 }
 
 /// Tokens with the `<s>` before each sentence; the words that an n-gram at each can reach back.
@@ -170,17 +172,6 @@ fn score_stream<B: Backward>(model: &B, stream: &Stream, logs: &mut [f64], lengt
             *length = true_length;
         }
     });
-}
-
-/// Scores the words of sentences one after the other, which `reach` tells apart: single-precision
-/// logarithms and lengths, also for those that begin a sentence.
-pub(super) fn score_single<B: Backward>(
-    model: &B,
-    words: &[u32],
-    reach: &[u8],
-    each: impl FnMut(usize, f32, u8),
-) {
-    look_up(model, Text { words, reach }, 0, each);
 }
 
 /// One word after `state`.

@@ -28,8 +28,8 @@ struct Batch<C> {
     /// The first `living` are slots of the tokens of which longer n-grams may be there.
     alive: [u8; SLOTS],
     living: usize,
-    /// Where the token of the first slot, which is of the batch before, would be in the text.
-    before: usize,
+    /// Where the first token is in the text.
+    start: usize,
 }
 
 impl<C: Copy + Default> Batch<C> {
@@ -43,7 +43,7 @@ impl<C: Copy + Default> Batch<C> {
             cursors: [C::default(); SLOTS],
             alive: [0; SLOTS],
             living: 0,
-            before: 0,
+            start: 0,
         }
     }
 
@@ -51,7 +51,7 @@ impl<C: Copy + Default> Batch<C> {
     #[inline(always)]
     fn begin<B: Backward<Cursor = C>>(&mut self, model: &B, text: Text<'_>, range: Range<usize>) {
         self.living = 0;
-        self.before = range.start.wrapping_sub(1);
+        self.start = range.start;
         for (at, slot) in range.zip(1..) {
             let (cursor, entry) = model.word(text.words[at]);
             self.cursors[slot] = cursor;
@@ -70,7 +70,7 @@ impl<C: Copy + Default> Batch<C> {
     fn ask<B: Backward<Cursor = C>>(&mut self, model: &B, text: Text<'_>, length: usize) {
         for &slot in &self.alive[..self.living] {
             let slot = usize::from(slot);
-            let word = text.words[self.before.wrapping_add(slot + 1) - length];
+            let word = text.words[self.start + slot - length];
             self.cursors[slot] = model.ahead(length, self.cursors[slot], word);
         }
     }
@@ -82,7 +82,7 @@ impl<C: Copy + Default> Batch<C> {
         let (mut still, mut waiting) = (0, 0);
         for index in 0..self.living {
             let slot = usize::from(self.alive[index]);
-            let word = text.words[self.before.wrapping_add(slot + 1) - length];
+            let word = text.words[self.start + slot - length];
             let (answer, cursor, entry) = model.longer(length, self.cursors[slot], word);
             self.cursors[slot] = cursor;
             self.alive[still] = slot as u8;
@@ -118,7 +118,7 @@ impl<C: Copy + Default> Batch<C> {
         self.true_length[slot] = choose(real, self.true_length[slot]);
         let context = there & entry.is(Entry::RIGHT);
         self.context[slot] = choose(context, self.context[slot]);
-        let far = usize::from(text.reach[self.before.wrapping_add(slot)]) > length;
+        let far = usize::from(text.reach[self.start + slot - 1]) > length;
         usize::from(there & entry.is(Entry::LEFT) & far)
     }
 

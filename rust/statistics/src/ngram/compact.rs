@@ -158,10 +158,6 @@ impl Backward for Compact {
         }
         (Answer::Yes, next, entry)
     }
-
-    fn later(&self, _length: usize, cursor: Cursor) -> (bool, Cursor, Entry) {
-        (false, cursor, Entry::default())
-    }
 }
 
 impl Compact {

@@ -26,6 +26,7 @@ use memmap2::Mmap;
 use super::{MAX_ORDER, Stop, check};
 use crate::buffer::{Buffer, Plain, bytes_of};
 use crate::files;
+use crate::hash::{fold, little_endian};
 use crate::threads;
 use crate::{Error, Result};
 
@@ -89,10 +90,6 @@ pub fn checksum(bytes: &[u8]) -> u64 {
         0x8cb9_2ba7_2f3d_8dd7,
         0xaef1_7502_108e_f2d9,
     ];
-    let fold = |x: u64, y: u64| {
-        let product = u128::from(x) * u128::from(y);
-        product as u64 ^ (product >> 64) as u64
-    };
     let word = |bytes: &[u8]| {
         let mut eight = [0; 8];
         eight[..bytes.len()].copy_from_slice(bytes);
@@ -478,9 +475,7 @@ fn short(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn long(bytes: &[u8], at: usize) -> u64 {
-    let mut eight = [0; 8];
-    eight.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(eight)
+    little_endian(&bytes[at..at + 8])
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::container::{self, Container, Kind, Verify};
 use super::trie::BETWEEN_CHECKS;
 use super::{Model, SPECIAL, Stop, Vocabulary, check};
 use crate::buffer::{Buffer, Plain};
+use crate::hash::fold;
 use crate::{Error, Result};
 
 /// Part of the places of a table that are taken, in hundredths.
@@ -72,12 +73,6 @@ pub struct Probing {
 }
 
 #[inline(always)]
-fn fold(x: u64, y: u64) -> u64 {
-    let product = u128::from(x) * u128::from(y);
-    product as u64 ^ (product >> 64) as u64
-}
-
-#[inline(always)]
 fn hash_word(word: u32, seed: u64) -> u64 {
     (u64::from(word) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -104,6 +99,12 @@ fn way(hash: u64) -> usize {
 #[inline(always)]
 fn place(hash: u64, lines: usize) -> usize {
     ((u128::from(hash) * lines as u128) >> 64) as usize
+}
+
+/// The line after that one.
+#[inline(always)]
+fn after(at: usize, lines: usize) -> usize {
+    if at + 1 == lines { 0 } else { at + 1 }
 }
 
 impl Table {
@@ -134,7 +135,7 @@ impl Table {
         let line = &self.lines[at].0;
         let (there, entry) = find_in::<HIGHEST>(line, key_of(hash));
         if !there & (line[way(hash)] & GOES_ON != 0) {
-            prefetch::<true>(self.lines.as_ptr().wrapping_add(self.after(at)).cast());
+            prefetch::<true>(self.lines.as_ptr().wrapping_add(after(at, self.lines.len())).cast());
             return (Answer::Later, entry);
         }
         (Answer::of(there), entry)
@@ -147,7 +148,7 @@ impl Table {
         let mut at = place(hash, lines.len());
         // A table that was damaged may have no free place.
         for _ in 1..lines.len() {
-            at = self.after(at);
+            at = after(at, self.lines.len());
             let line = &lines[at].0;
             let (there, entry) = find_in::<HIGHEST>(line, key_of(hash));
             if there || line[way(hash)] & GOES_ON == 0 {
@@ -155,11 +156,6 @@ impl Table {
             }
         }
         (false, Entry::default())
-    }
-
-    #[inline(always)]
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.lines.len() { 0 } else { at + 1 }
     }
 
     /// Puts an n-gram in; `false` where another one with its hash is there.
@@ -185,7 +181,7 @@ impl Table {
                 }
             }
             line[way(hash)] |= GOES_ON;
-            at = if at + 1 == lines.len() { 0 } else { at + 1 };
+            at = after(at, lines.len());
         }
     }
 }

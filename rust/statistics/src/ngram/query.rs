@@ -3,7 +3,8 @@
 //! A line is a sentence. Its sum is made in single precision and the sum of the text in double, as
 //! KenLM makes them, so that both print the same digits.
 
-use super::backward::{self, Backward};
+use super::backward::Backward;
+use super::batch::{Text, look_up};
 use super::form::Form;
 use super::state::State;
 use super::words::{hashed_words, lines, words};
@@ -181,7 +182,8 @@ fn in_batches<B: Backward>(model: &B, text: &str, context: bool, verbosity: Verb
     let mut printer = Printer::new(verbosity);
     let mut ends = ends.into_iter().peekable();
     let mut surface = words(if verbosity == Verbosity::Word { text } else { "" });
-    backward::score_single(model, &ids, &reach, |at, log10, length| {
+    let found = Text { words: &ids, reach: &reach };
+    look_up(model, found, 0, |at, log10: f32, length| {
         // Lines without a token.
         while ends.next_if_eq(&at).is_some() {
             printer.end_line();

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::hash::hash;
 use crate::{Error, Result};
 
 use lamina_kernels::simd::prefetch;
 
-use super::words::{hashed_words, lines, little_endian};
+use super::words::{hashed_words, lines};
 use super::{BEGIN, END, MAX_NUMBERS, SPECIAL, UNKNOWN};
 
 /// How many words ahead of the one that is looked up memory is asked for, three times over.
@@ -281,49 +282,6 @@ fn as_queried(id: Option<u32>) -> u32 {
 #[inline(always)]
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
-}
-
-const HASH_A: u64 = 0x9e37_79b9_7f4a_7c15;
-const HASH_B: u64 = 0xd1b5_4a32_d192_ed03;
-
-#[inline(always)]
-fn fold(x: u64, y: u64) -> u64 {
-    let product = u128::from(x) * u128::from(y);
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// Multiplies eight bytes at a time into 128 bits and folds the halves.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let mut state = HASH_A ^ bytes.len() as u64;
-    let mut rest = bytes;
-    while rest.len() > 8 {
-        state = fold(state ^ little_endian(&rest[..8]), HASH_B);
-        rest = &rest[8..];
-    }
-    let byte = |at: usize| u64::from(rest[at]) << (8 * at);
-    let four = |at: usize| {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(&rest[at..at + 4]);
-        u64::from(u32::from_le_bytes(bytes)) << (8 * at)
-    };
-    // Parts may overlap, where they agree.
-    let last = match rest.len() {
-        0 => 0,
-        length @ 1..=3 => byte(0) | byte(length / 2) | byte(length - 1),
-        length => four(0) | four(length - 4),
-    };
-    finished(state, last)
-}
-
-/// The [`hash`] of at most eight bytes, which are those of a number from the lowest on.
-#[inline(always)]
-pub(super) fn hash_short(length: usize, bytes: u64) -> u64 {
-    finished(HASH_A ^ length as u64, bytes)
-}
-
-#[inline(always)]
-fn finished(state: u64, last: u64) -> u64 {
-    fold(fold(state ^ last, HASH_B) ^ HASH_A, HASH_A)
 }
 
 #[cfg(test)]

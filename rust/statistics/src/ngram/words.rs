@@ -1,6 +1,8 @@
 //! Cutting text into lines and words.
 
-use super::vocab::hash;
+use std::ops::Range;
+
+use crate::hash::{hash, hash_short, little_endian};
 
 /// The lines of `text`; the last one may lack its line feed.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -9,39 +11,35 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// What stands between ASCII white space.
 pub fn words(line: &str) -> impl Iterator<Item = &str> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let start = skip_space(line.as_bytes(), at)?;
-        at = space_from(line.as_bytes(), start);
-        Some(&line[start..at])
-    })
+    ranges(line.as_bytes()).map(|range| &line[range])
 }
 
 /// [`words`], each with its [`hash`].
 #[inline(always)]
 pub(super) fn hashed_words(line: &str) -> impl Iterator<Item = (&str, u64)> {
     let bytes = line.as_bytes();
+    ranges(bytes).map(move |range| {
+        // Most words are short, and not the last of their line: then no branch depends on the length.
+        let hash = match bytes.get(range.start..range.start + 8) {
+            Some(eight) if range.len() <= 8 => {
+                let behind = 64 - 8 * range.len() as u32;
+                hash_short(range.len(), little_endian(eight) << behind >> behind)
+            }
+            _ => hash(&bytes[range.clone()]),
+        };
+        (&line[range], hash)
+    })
+}
+
+/// Where the words are.
+#[inline(always)]
+fn ranges(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = skip_space(bytes, at)?;
         at = space_from(bytes, start);
-        let length = at - start;
-        // Most words are short, and not the last of their line: then no branch depends on the length.
-        let hash = match bytes.get(start..start + 8) {
-            Some(eight) if length <= 8 => {
-                let behind = 64 - 8 * length as u32;
-                super::vocab::hash_short(length, little_endian(eight) << behind >> behind)
-            }
-            _ => hash(&bytes[start..at]),
-        };
-        Some((&line[start..at], hash))
+        Some(start..at)
     })
-}
-
-pub(super) fn little_endian(eight: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(eight);
-    u64::from_le_bytes(bytes)
 }
 
 #[inline(always)]
