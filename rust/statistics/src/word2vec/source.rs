@@ -1,7 +1,11 @@
 //! Where sentences come from: a text file, read block by block, or ids in memory.
+//!
+//! Each thread begins at its own part of the text, as those of word2vec, fastText and gensim do: the
+//! rows changed at one time then belong to different texts, and the vectors depend less on what the
+//! text ends with.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -29,14 +33,44 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let mut parts = Self::parts(path, 1)?;
+        parts.pop().ok_or_else(|| Error::io(path, &io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// The text in up to `count` parts of about the same size; in one where it can only be read from
+    /// its beginning.
+    pub(super) fn parts(path: &Path, count: usize) -> Result<Vec<Self>> {
         let failed = |error: io::Error| Error::io(path, &error);
         let mut file = BufReader::with_capacity(BLOCK, File::open(path).map_err(failed)?);
+        let about = file.get_ref().metadata().map_err(failed)?;
         let compressed = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-        let file: Box<dyn Read + Send> = match compressed {
-            true => Box::new(MultiGzDecoder::new(file)),
-            false => Box::new(file),
-        };
-        Ok(Self { path: path.to_owned(), file, rest: Vec::new(), ended: false })
+        if compressed {
+            return Ok(vec![Self::new(path, Box::new(MultiGzDecoder::new(file)))]);
+        }
+        if count <= 1 || !about.is_file() {
+            return Ok(vec![Self::new(path, Box::new(file))]);
+        }
+        let mut parts = Vec::with_capacity(count);
+        let mut start = 0;
+        for part in 1..=count as u64 {
+            let end = match part == count as u64 {
+                // What was appended since is read too, as by one thread.
+                true => u64::MAX,
+                false => {
+                    let near = u128::from(about.len()) * u128::from(part) / count as u128;
+                    line_start(&mut file, near as u64).map_err(failed)?.max(start)
+                }
+            };
+            let mut file = File::open(path).map_err(failed)?;
+            file.seek(SeekFrom::Start(start)).map_err(failed)?;
+            parts.push(Self::new(path, Box::new(file.take(end - start))));
+            start = end;
+        }
+        Ok(parts)
+    }
+
+    fn new(path: &Path, file: Box<dyn Read + Send>) -> Self {
+        Self { path: path.to_owned(), file, rest: Vec::new(), ended: false }
     }
 
     /// Reads the next lines into `block`; whether there were any.
@@ -73,6 +107,17 @@ impl Text {
     }
 }
 
+/// Where the first line behind `at` begins, or in a longer one its first word, or character.
+fn line_start(file: &mut (impl Read + Seek), at: u64) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut read = Vec::new();
+    file.take(MAX_LINE as u64).read_to_end(&mut read)?;
+    let line = read.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+    let word = || read.iter().position(u8::is_ascii_whitespace).map(|at| at + 1);
+    let character = || read.iter().position(|&byte| byte & 0xc0 != 0x80);
+    Ok(at + line.or_else(word).or_else(character).unwrap_or(read.len()) as u64)
+}
+
 /// Where the last white space ends, or else the last whole character.
 fn space_before_end(block: &[u8]) -> usize {
     let space = block.iter().rposition(u8::is_ascii_whitespace);
@@ -104,37 +149,70 @@ pub(super) struct Source<'a> {
     lexicon: &'a Lexicon,
     path: &'a Path,
     batch_words: usize,
-    next: Mutex<(u64, Next<'a>)>,
+    parts: Vec<Mutex<Part<'a>>>,
 }
 
-enum Next<'a> {
+/// What is left of one part of the sentences, and the number of its next block.
+struct Part<'a> {
+    number: u64,
+    rest: Rest<'a>,
+}
+
+enum Rest<'a> {
     File(Text),
-    Ids { ids: &'a [u32], ends: &'a [u64], sentence: usize },
+    Ids { ids: &'a [u32], ends: &'a [u64], sentences: Range<usize> },
 }
 
 impl<'a> Source<'a> {
+    /// The sentences in a part for each of `workers`, where that can be had.
     pub(super) fn new(
         sentences: Sentences<'a>,
         lexicon: &'a Lexicon,
         batch_words: usize,
+        workers: usize,
     ) -> Result<Self> {
-        let (path, next) = match sentences {
-            Sentences::File(path) => (path, Next::File(Text::open(path)?)),
-            Sentences::Ids(ids, ends) => (Path::new(""), Next::Ids { ids, ends, sentence: 0 }),
+        let (path, parts): (_, Vec<_>) = match sentences {
+            Sentences::File(path) => {
+                (path, Text::parts(path, workers)?.into_iter().map(Rest::File).collect())
+            }
+            Sentences::Ids(ids, ends) => {
+                let first = |part: usize| {
+                    let near = ids.len() as u128 * part as u128 / workers as u128;
+                    ends.partition_point(|&end| u128::from(end) <= near)
+                };
+                let rest = |part: usize| {
+                    let end = if part + 1 == workers { ends.len() } else { first(part + 1) };
+                    let start = if part == 0 { 0 } else { first(part) };
+                    Rest::Ids { ids, ends, sentences: start..end }
+                };
+                (Path::new(""), (0..workers).map(rest).collect())
+            }
         };
-        Ok(Self { lexicon, path, batch_words, next: Mutex::new((0, next)) })
+        // No part has as many blocks.
+        let numbers = (0..).map(|part: u64| part << 48);
+        let parts = numbers.zip(parts).map(|(number, rest)| Mutex::new(Part { number, rest }));
+        Ok(Self { lexicon, path, batch_words, parts: parts.collect() })
     }
 
-    /// Fills `block` with the next sentences; whether there were any.
-    pub(super) fn next(&self, block: &mut Block) -> Result<bool> {
+    /// Fills `block` with the next sentences of the part of `worker`, or of another where that is
+    /// done; whether there were any.
+    pub(super) fn next(&self, worker: usize, block: &mut Block) -> Result<bool> {
+        for part in 0..self.parts.len() {
+            if self.next_of(&self.parts[(worker + part) % self.parts.len()], block)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn next_of(&self, part: &Mutex<Part<'a>>, block: &mut Block) -> Result<bool> {
         block.ids.clear();
         block.ends.clear();
-        let mut locked = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, next) = &mut *locked;
-        block.number = *number;
-        *number += 1;
-        match next {
-            Next::File(text) => {
+        let mut locked = part.lock().unwrap_or_else(PoisonError::into_inner);
+        block.number = locked.number;
+        locked.number += 1;
+        match &mut locked.rest {
+            Rest::File(text) => {
                 if !text.next(&mut block.bytes)? {
                     return Ok(false);
                 }
@@ -142,15 +220,14 @@ impl<'a> Source<'a> {
                 drop(locked);
                 self.encode(block)?;
             }
-            Next::Ids { ids, ends, sentence } => {
-                let from = *sentence;
-                while *sentence < ends.len() && block.ids.len() < self.batch_words {
-                    let range = range(ends, *sentence);
-                    block.ids.extend_from_slice(&ids[range]);
+            Rest::Ids { ids, ends, sentences } => {
+                let from = sentences.start;
+                while sentences.start < sentences.end && block.ids.len() < self.batch_words {
+                    block.ids.extend_from_slice(&ids[range(ends, sentences.start)]);
                     block.end();
-                    *sentence += 1;
+                    sentences.start += 1;
                 }
-                return Ok(*sentence > from);
+                return Ok(sentences.start > from);
             }
         }
         Ok(true)
@@ -195,25 +272,57 @@ pub(super) fn is_valid(ids: &[u32], ends: &[u64], len: usize) -> bool {
 mod tests {
     use super::*;
 
+    fn texts() -> [String; 6] {
+        let short = "ein Wörtchen\n\nund noch eins\n".repeat(9_000);
+        let long = "ä".repeat(700_000);
+        let words = "x ".repeat(900_000);
+        [String::new(), "a".into(), "a\nb".into(), short, format!("{long}\n{long}"), words]
+    }
+
     #[test]
     fn blocks_hold_the_whole_file_in_lines() {
         let folder = std::env::temp_dir().join(format!("lamina-blocks-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("text");
-        let short = "ein Wörtchen\n\nund noch eins\n".repeat(9_000);
-        let long = "ä".repeat(700_000);
-        for whole in
-            [String::new(), "a".into(), short, format!("{long}\n{long}"), "x ".repeat(900_000)]
-        {
+        for whole in texts() {
             std::fs::write(&path, &whole).unwrap();
-            let mut text = Text::open(&path).unwrap();
-            let (mut block, mut all) = (Vec::new(), String::new());
-            while text.next(&mut block).unwrap() {
-                assert!(block.len() <= MAX_LINE + BLOCK);
-                all.push_str(Text::decoded(&path, &block).unwrap());
+            for count in [1, 2, 3, 7] {
+                let (mut block, mut all) = (Vec::new(), String::new());
+                for mut text in Text::parts(&path, count).unwrap() {
+                    let before = all.len();
+                    while text.next(&mut block).unwrap() {
+                        assert!(block.len() <= MAX_LINE + BLOCK);
+                        all.push_str(Text::decoded(&path, &block).unwrap());
+                    }
+                    let (size, about) = (all.len() - before, whole.len() / count);
+                    let even = size.abs_diff(about) < 100;
+                    assert!(even || !whole.contains(' '), "{size} bytes of about {about}");
+                }
+                assert_eq!(all, whole);
             }
-            assert_eq!(all, whole);
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn every_sentence_comes_once_whichever_worker_asks() {
+        let ends = [0, 3, 3, 10, 11, 40, 40];
+        let ids: Vec<u32> = (0..40).collect();
+        let lexicon = Lexicon::new(std::iter::empty());
+        for workers in 1..6 {
+            let source = Source::new(Sentences::Ids(&ids, &ends), &lexicon, 5, workers).unwrap();
+            let (mut block, mut numbers) = (Block::default(), vec![]);
+            let (mut seen, mut sentences) = (vec![], 0);
+            while source.next(workers - 1, &mut block).unwrap() {
+                seen.extend_from_slice(&block.ids);
+                sentences += block.ends.len();
+                numbers.push(block.number);
+            }
+            assert!(workers == 1 || seen[0] > 0, "the last worker begins at its own part");
+            seen.sort_unstable();
+            assert_eq!((seen, sentences), (ids.clone(), ends.len()));
+            numbers.sort_unstable();
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        }
     }
 }

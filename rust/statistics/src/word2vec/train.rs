@@ -212,10 +212,12 @@ impl Trainer {
         {
             return Err(value("ids", "expected places of words and ascending ends of sentences"));
         }
+        let workers = epoch.workers.clamp(1, threads::num_threads());
+        let batch_words = self.options.batch_words;
         let pass = Pass {
             trainer: self,
             epoch,
-            source: Source::new(epoch.sentences, &self.lexicon, self.options.batch_words)?,
+            source: Source::new(epoch.sentences, &self.lexicon, batch_words, workers)?,
             tables: [input, hidden, nodes].map(|table| Rows::new(table, stride)),
             done: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
@@ -223,8 +225,7 @@ impl Trainer {
             watch,
             caller: std::thread::current().id(),
         };
-        let workers = epoch.workers.clamp(1, threads::num_threads());
-        let reports = threads::map(workers, usize::MAX, |_| pass.work());
+        let reports = threads::map(workers, usize::MAX, |worker| pass.work(worker));
         if let Some(error) = pass.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
@@ -303,7 +304,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// The work of one thread: blocks of sentences until none is left.
-    fn work(&self) -> Report {
+    fn work(&self, number: usize) -> Report {
         let options = &self.trainer.options;
         let joined = !options.skip_gram || options.subwords.is_some();
         let mean = options.mean || options.skip_gram;
@@ -318,7 +319,7 @@ impl Pass<'_> {
         };
         let mut block = Block::default();
         while !self.stopped.load(Ordering::Relaxed) {
-            match self.source.next(&mut block) {
+            match self.source.next(number, &mut block) {
                 Ok(true) => worker.block(self, &block),
                 Ok(false) => break,
                 Err(error) => self.fail(error),
