@@ -343,6 +343,39 @@ def test_commands(tmp_path, capsys):
     assert call("prune", tmp_path / "linear", tmp_path / "x", "--threshold", "1")[0] == 2
 
 
+def test_binary_files_are_checked_pruned_and_mixed(tmp_path, capsys):
+    model = fit(SMALL, smoothing="witten_bell")
+    model.save_arpa(tmp_path / "m.arpa")
+    model.save_binary(tmp_path / "m.bin", "trie")
+
+    def call(*arguments):
+        code = run(["ngram", *(str(tmp_path / a) if "." in a else a for a in arguments)])
+        return code, capsys.readouterr()
+
+    assert call("check", "m.bin", "--sums") == call("check", "m.arpa", "--sums")
+    for target in ("p.arpa", "p.bin", "p.trie", "p.probing", "p.compact"):
+        assert call("prune", "m.bin", target, "--threshold=1e-1")[0] == 0
+    smaller = NGram.load_arpa(tmp_path / "p.arpa")
+    assert sum(smaller.counts) < sum(model.counts)
+    forms = {"p.bin": "trie", "p.trie": "trie", "p.probing": "probing", "p.compact": "compact"}
+    for name, kind in forms.items():
+        binary = NGram.load_binary(tmp_path / name)
+        assert (binary.kind, binary.counts) == (kind, smaller.counts)
+    for arguments in (
+        ("prune", "p.compact", "x.arpa", "--threshold=1"),
+        ("mix", "m.bin", "p.probing", "-o", "x.bin"),
+    ):
+        code, captured = call(*arguments)
+        assert code == 2
+        assert "expected a model as a trie" in captured.err
+    assert call("mix", "m.bin", "p.bin", "-o", "both.bin")[0] == 0
+    assert NGram.load_binary(tmp_path / "both.bin").counts == model.counts
+    damaged = bytearray((tmp_path / "m.bin").read_bytes())
+    damaged[-3] ^= 1
+    (tmp_path / "bad.bin").write_bytes(damaged)
+    assert call("check", "bad.bin")[0] == 1
+
+
 def test_check_names_line_and_reason(tmp_path, capsys):
     path = tmp_path / "model.arpa"
     fit(SMALL, 2, smoothing="stupid_backoff").save_arpa(path)

@@ -43,8 +43,8 @@ class Word2Vec:
         corpus_file: in place of these a text file, one sentence a line, words apart by white space,
             compressed or not; it is read once for the vocabulary and in each epoch.
         vector_size: D.
-        alpha: learning rate at the beginning; it falls in a line to ``min_alpha``. With two workers on
-            a file gensim's ends at 0.0025: to have its rates, give ``alpha / epochs / 2`` for that.
+        alpha: learning rate at the beginning; it falls in a line to ``min_alpha``, in gensim with
+            two workers on a file to 0.0025: its rates are had with ``alpha / epochs / 2`` for that.
         window: most words looked at on each side.
         min_count: leave out words that occur less often.
         max_vocab_size: forget rare words while counting, whenever there are more than this.

@@ -1,39 +1,14 @@
 """``lamina ngram prune``, ``mix`` and ``check``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from lamina.lm import NGram
+from lamina.cli.ngram.models import read_model, write_model
 
 MODEL = click.Path(path_type=Path)
 _TOLERANCE = 1e-4
 _SHOWN = 5
-
-
-def read_model(path: Path) -> "NGram":
-    """The n-gram model of a folder or of an ARPA file."""
-    from lamina import files
-    from lamina.lm import NGram, load
-
-    if not path.is_dir():
-        return NGram.load_arpa(path)
-    model = load(path)
-    if not isinstance(model, NGram):
-        raise files.FormatError(path, f"expected an n-gram model, got a {type(model).__name__}")
-    return model
-
-
-def write_model(model: "NGram", path: Path) -> None:
-    """Write a model to an ARPA file where the name says so, else to a folder."""
-    if path.name.endswith((".arpa", ".arpa.gz", ".lm", ".lm.gz")):
-        model.save_arpa(path)
-    else:
-        model.save(path)
-    counts = " ".join(f"{count:,}" for count in model.counts)
-    click.echo(f"{path}: {counts} n-grams of length 1 to {model.order}")
 
 
 @click.command(
@@ -53,10 +28,11 @@ def write_model(model: "NGram", path: Path) -> None:
     help="Keep only the words of this file, apart by white space; the others become <unk>.",
 )
 def prune(model: Path, output: Path, threshold: float | None, words: Path | None) -> None:
-    """Write a smaller MODEL, a folder or an ARPA file, to OUTPUT.
+    """Write a smaller MODEL, a folder, an ARPA or a binary file, to OUTPUT.
 
-    OUTPUT is an ARPA file where it ends in .arpa or .arpa.gz, else a folder. Kneser-Ney models lose
-    more by pruning with a threshold than others of their size.
+    OUTPUT is an ARPA file where it ends in .arpa or .arpa.gz, a binary one in .bin, .trie, .probing
+    or .compact, else a folder. Binary files of the forms probing and compact cannot be changed.
+    Kneser-Ney models lose more by pruning with a threshold than others of their size.
     """
     if threshold is None and words is None:
         raise click.UsageError("expected --threshold, --words or both")
@@ -92,10 +68,10 @@ def mix(
     kind: str,
     dynamic: bool,
 ) -> None:
-    """Mix MODELS, folders or ARPA files.
+    """Mix MODELS, folders, ARPA or binary files.
 
-    A linear mixture becomes one back-off model, unless --dynamic keeps its models apart; one that
-    is log-linear always does, as a folder that all commands read.
+    OUTPUT is named as that of prune. A linear mixture becomes one back-off model, unless --dynamic
+    keeps its models apart; one that is log-linear always does, as a folder that all commands read.
     """
     from lamina import lm
     from lamina.cli.options import read_texts
@@ -136,7 +112,7 @@ def _numbers(text: str) -> list[float]:
     help="Largest difference of a sum from one.",
 )
 def check(model: Path, sums: bool, tolerance: float) -> None:
-    """Read MODEL, a folder or an ARPA file, and name the first thing that is wrong.
+    """Read MODEL, a folder, an ARPA or a binary file, and name the first thing that is wrong.
 
     The exit code is 0 for a sound model, 1 for another and 2 where MODEL cannot be read at all.
     """

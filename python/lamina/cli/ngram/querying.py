@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.ngram.models import is_binary, read_model
+
 if TYPE_CHECKING:
     from lamina.lm import NGram
 
 _STANDARD = Path("-")
 _BLOCK = 1 << 24
-_MAGIC = b"LAMINANG"
 _KINDS = ("trie", "probing", "compact", "arpa")
 
 
@@ -86,12 +87,6 @@ def load_model(path: Path) -> "NGram":
     return NGram.load_arpa(path).convert("probing")
 
 
-def is_binary(path: Path) -> bool:
-    """Whether a file is a binary one of lamina's."""
-    with open(path, "rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
-
-
 def _blocks(path: Path) -> Iterator[str]:
     """The text in pieces that end with their lines."""
     name = "standard input" if path == _STANDARD else str(path)
@@ -127,7 +122,7 @@ def _blocks(path: Path) -> Iterator[str]:
     help="Bits of a number in the compact form.",
 )
 def convert(source: Path, target: Path, kind: str | None, bits: int) -> None:
-    """Write the model in SOURCE, an ARPA or a binary file, to TARGET.
+    """Write the model in SOURCE, a folder, an ARPA or a binary file, to TARGET.
 
     Only ARPA files and the binary form trie hold all that the other forms are made from.
     """
@@ -136,7 +131,7 @@ def convert(source: Path, target: Path, kind: str | None, bits: int) -> None:
 
     check_outputs({"TARGET": target}, [source])
     kind = kind or _kind_of(target)
-    model = NGram.load_binary(source, lazy=False) if is_binary(source) else NGram.load_arpa(source)
+    model = read_model(source)
     if kind == "arpa":
         model.save_arpa(target)
     else:
