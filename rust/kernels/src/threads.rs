@@ -44,7 +44,8 @@ struct Stretch {
     end: usize,
 }
 
-/// One parallel region, on the stack of the thread that opened it.
+/// One parallel region, on the stack of the thread that opened it, which goes on writing beside it.
+#[repr(align(64))]
 struct Region<'a> {
     run: &'a (dyn Fn(usize) + Sync),
     stretches: Vec<Stretch>,
@@ -76,13 +77,12 @@ struct Worker {
 }
 
 /// What the caller and the workers share. Never freed: a forked child leaves its parent's behind.
+///
+/// What one thread waits for while another works is on a cache line of its own, wherever the pool
+/// lies: a region of a microsecond would take twice as long.
 struct Pool {
-    /// Changes with each region, which is what a spinning worker watches.
-    epoch: AtomicU32,
-    /// The open region or null.
-    region: AtomicPtr<Region<'static>>,
-    /// Workers that may hold a reference to the region.
-    inside: AtomicUsize,
+    opened: Opened,
+    inside: Inside,
     workers: Mutex<Vec<Arc<Worker>>>,
     /// Workers asked for; the system may have refused some.
     wanted: AtomicUsize,
@@ -96,6 +96,19 @@ struct Pool {
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
 }
+
+/// What workers watch.
+#[repr(align(64))]
+struct Opened {
+    /// Changes with each region.
+    epoch: AtomicU32,
+    /// The open region or null.
+    region: AtomicPtr<Region<'static>>,
+}
+
+/// Workers that may hold a reference to the region, which is what its owner watches.
+#[repr(align(64))]
+struct Inside(AtomicUsize);
 
 static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -166,9 +179,11 @@ fn pool() -> &'static Pool {
             });
         }
         let made = Box::leak(Box::new(Pool {
-            epoch: AtomicU32::new(0),
-            region: AtomicPtr::new(std::ptr::null_mut()),
-            inside: AtomicUsize::new(0),
+            opened: Opened {
+                epoch: AtomicU32::new(0),
+                region: AtomicPtr::new(std::ptr::null_mut()),
+            },
+            inside: Inside(AtomicUsize::new(0)),
             workers: Mutex::new(Vec::new()),
             wanted: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
@@ -211,14 +226,14 @@ impl Pool {
             if index > self.active.load(Ordering::Relaxed) {
                 continue;
             }
-            self.inside.fetch_add(1, Ordering::SeqCst);
-            let region = self.region.load(Ordering::SeqCst);
+            self.inside.0.fetch_add(1, Ordering::SeqCst);
+            let region = self.opened.region.load(Ordering::SeqCst);
             if !region.is_null() {
                 // SAFETY: the owner frees the region only after it took the pointer back and then
                 // saw `inside` at zero; both orders are sequentially consistent.
                 unsafe { (*region).work(index) };
             }
-            self.inside.fetch_sub(1, Ordering::Release);
+            self.inside.0.fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -228,7 +243,7 @@ impl Pool {
         let mut last = start;
         loop {
             for _ in 0..64 {
-                let epoch = self.epoch.load(Ordering::Acquire);
+                let epoch = self.opened.epoch.load(Ordering::Acquire);
                 if epoch != seen {
                     return epoch;
                 }
@@ -242,13 +257,13 @@ impl Pool {
             if now - start > if self.is_crowded(now) { SPIN_CROWDED } else { SPIN } {
                 self.asleep.fetch_add(1, Ordering::Relaxed);
                 worker.asleep.store(true, Ordering::SeqCst);
-                let epoch = self.epoch.load(Ordering::SeqCst);
+                let epoch = self.opened.epoch.load(Ordering::SeqCst);
                 if epoch == seen {
                     std::thread::park();
                 }
                 worker.asleep.store(false, Ordering::SeqCst);
                 self.asleep.fetch_sub(1, Ordering::Relaxed);
-                let epoch = self.epoch.load(Ordering::Acquire);
+                let epoch = self.opened.epoch.load(Ordering::Acquire);
                 if epoch != seen {
                     return epoch;
                 }
@@ -285,8 +300,8 @@ impl Pool {
             })
             .collect();
         let region = Region { run, stretches, panic: Mutex::new(None) };
-        self.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.opened.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
+        self.opened.epoch.fetch_add(1, Ordering::SeqCst);
         let workers = lock(&self.workers);
         for worker in workers.iter().take(threads - 1) {
             if worker.asleep.swap(false, Ordering::SeqCst)
@@ -299,9 +314,9 @@ impl Pool {
         INSIDE.with(|inside| inside.set(true));
         region.work(0);
         INSIDE.with(|inside| inside.set(false));
-        self.region.store(std::ptr::null_mut(), Ordering::SeqCst);
+        self.opened.region.store(std::ptr::null_mut(), Ordering::SeqCst);
         let mut turns = 0u32;
-        while self.inside.load(Ordering::SeqCst) != 0 {
+        while self.inside.0.load(Ordering::SeqCst) != 0 {
             turns += 1;
             if turns < 2_000 {
                 std::hint::spin_loop();

@@ -1,7 +1,7 @@
 //! Large products: blocks of the operands sized for the caches, tiles sized for the registers.
 
 use super::epilogue::Epilogue;
-use super::micro::{Panels, tile_of};
+use super::micro::{AHEAD, Panels, tile_of};
 use super::pack::{Packed, TileShape, balanced, pack_left, panels_of_rows, tile_shape};
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
@@ -277,16 +277,6 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         let share = depth.div_ceil(rows.div_ceil(T::V::<S>::TILE_ROWS));
         for (i, (first, height)) in balanced(rows, T::V::<S>::TILE_ROWS).enumerate() {
-            if !next.is_null() && depth > SHORT {
-                for line in i * share..((i + 1) * share).min(depth) {
-                    let line = next.wrapping_offset(line as isize * right.step);
-                    for j in 0..T::V::<S>::TILE_VECTORS {
-                        T::V::<S>::prefetch_far(line.wrapping_add(j * lanes));
-                    }
-                    // Rows need not begin where a cache line does.
-                    T::V::<S>::prefetch_far(line.wrapping_add(T::V::<S>::TILE_VECTORS * lanes - 1));
-                }
-            }
             let (a, a_row, a_step) = match left {
                 Left::Packed(a) => (a.wrapping_add(first * depth), 1, height as isize),
                 Left::InPlace(a, row, step) => (a.wrapping_offset(first as isize * row), row, step),
@@ -300,6 +290,7 @@ vectorized! {
                 Left::InPlace(..) if a_step == 1 && a_row == depth as isize => {
                     (a.wrapping_add(height * depth), height)
                 }
+                Left::Packed(_) => (a.wrapping_offset(2 * AHEAD * height as isize), height),
                 _ => (b, 0),
             };
             let p = Panels {
@@ -312,6 +303,9 @@ vectorized! {
                 copy: copy.unwrap_or(std::ptr::null_mut()),
                 ahead,
                 ahead_step,
+                next: next.wrapping_offset((i * share) as isize * right.step),
+                next_step: right.step,
+                next_lines: if next.is_null() || depth <= SHORT { 0 } else { share },
             };
             let c = c.wrapping_add(first * stride);
             macro_rules! tile {

@@ -15,10 +15,21 @@ pub(super) struct Panels<T> {
     pub(super) b_step: isize,
     /// Where a tile that copies the right panel puts it, step after step.
     pub(super) copy: *mut T,
-    /// What will be needed next, and how many numbers of it are asked for at each step.
+    /// What will be needed of the left matrix, and how many numbers further on that is at each step.
     pub(super) ahead: *const T,
     pub(super) ahead_step: usize,
+    /// Lines of the next right panel, and the distance between them.
+    pub(super) next: *const T,
+    pub(super) next_step: isize,
+    pub(super) next_lines: usize,
 }
+
+/// Steps of a tall tile from one time that memory is asked for to the next. All at once would
+/// hold up what the first steps ask the nearest cache for.
+const CHUNK: usize = 8;
+
+/// Steps of a packed panel from the one in use to the one that the nearest cache is asked for.
+pub(super) const AHEAD: isize = 8;
 
 /// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
 /// right panel where its next readers find it in order.
@@ -35,31 +46,61 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
     accumulate: bool,
 ) {
     let mut sums = [[V::zero(); N]; M];
-    let (mut a, mut b, mut copy, mut ahead) = (p.a, p.b, p.copy, p.ahead);
-    for i in 0..M {
-        for j in 0..N {
-            V::prefetch_far(c.wrapping_add(i * c_row + j * V::LANES));
+    let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
+    // Of those of fewer registers the sums would go to memory for it.
+    let tall = M * N > 16;
+    let spread = tall && p.k >= CHUNK * M;
+    let (chunk, lines) = match spread {
+        true => (CHUNK, (p.next_lines * CHUNK).div_ceil(p.k)),
+        false => (p.k, p.next_lines),
+    };
+    if !spread {
+        for i in 0..M {
+            for j in 0..N {
+                V::prefetch_far(c.wrapping_add(i * c_row + j * V::LANES));
+            }
         }
     }
-    for _ in 0..p.k {
-        let mut right = [V::zero(); N];
-        for j in 0..N {
-            right[j] = V::load(b.add(j * V::LANES));
-            if COPY {
-                right[j].store(copy.add(j * V::LANES));
-            }
-        }
-        for i in 0..M {
-            let left = V::splat(*a.offset(i as isize * p.a_row));
+    let (mut rest, mut c_line) = (p.k, c);
+    while rest > 0 {
+        if spread {
             for j in 0..N {
-                sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                V::prefetch_far(c_line.wrapping_add(j * V::LANES));
             }
+            c_line = c_line.wrapping_add(c_row);
         }
-        V::prefetch_far(ahead);
-        ahead = ahead.wrapping_add(p.ahead_step);
-        a = a.wrapping_offset(p.a_step);
-        b = b.wrapping_offset(p.b_step);
-        copy = copy.wrapping_add(N * V::LANES);
+        for _ in 0..lines {
+            for j in 0..N {
+                V::prefetch_far(next.wrapping_add(j * V::LANES));
+            }
+            // Rows need not begin where a cache line does.
+            V::prefetch_far(next.wrapping_add(N * V::LANES - 1));
+            next = next.wrapping_offset(p.next_step);
+        }
+        let steps = if tall { rest.min(chunk) } else { rest };
+        rest -= steps;
+        for _ in 0..steps {
+            let mut right = [V::zero(); N];
+            for j in 0..N {
+                right[j] = V::load(b.add(j * V::LANES));
+                if COPY {
+                    right[j].store(copy.add(j * V::LANES));
+                } else if tall {
+                    V::prefetch(b.wrapping_offset(AHEAD * p.b_step).wrapping_add(j * V::LANES));
+                }
+            }
+            for i in 0..M {
+                let left = V::splat(*a.offset(i as isize * p.a_row));
+                for j in 0..N {
+                    sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                }
+            }
+            V::prefetch(ahead);
+            ahead = ahead.wrapping_add(p.ahead_step);
+            a = a.wrapping_offset(p.a_step);
+            b = b.wrapping_offset(p.b_step);
+            copy = copy.wrapping_add(N * V::LANES);
+        }
     }
     if columns < N * V::LANES {
         for i in 0..M {

@@ -271,7 +271,7 @@ vectorized! {
 /// # Safety
 /// The rows hold `depth` numbers each, and there is room for `depth` lines.
 #[inline(always)]
-unsafe fn transposed<S: Isa, T: Element>(
+pub(crate) unsafe fn transposed<S: Isa, T: Element>(
     source: *const T,
     place: isize,
     depth: usize,

@@ -4,6 +4,7 @@
 use ndarray::ArrayView2;
 
 use super::Cell;
+use crate::matmul::transposed;
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector, prefetch};
 use crate::threads::part_of;
@@ -12,6 +13,9 @@ use crate::{Element, threads, vectorized};
 /// Registers that hold sums where there are 32 of them, and where there are 16.
 const MANY: usize = 24;
 const FEW: usize = 12;
+
+/// Columns of a panel from the one in use to the one that the nearest cache is asked for.
+const AHEAD: usize = 8;
 
 /// Most cache lines asked for ahead.
 const LINES: usize = 12 * MANY;
@@ -220,7 +224,12 @@ unsafe fn add<V: Vector, const M: usize, const N: usize>(
     let mut w = [V::zero(); N];
     for j in 0..N {
         let start = j / group * group * depth;
-        w[j] = V::load(b.add((start + k * group + j % group) * V::LANES));
+        let at = b.add((start + k * group + j % group) * V::LANES);
+        w[j] = V::load(at);
+        // Few sums wait for memory, whatever is asked for, and have no time to ask.
+        if M * N > 16 {
+            V::prefetch(at.wrapping_add(AHEAD * group * V::LANES));
+        }
     }
     for i in 0..M {
         let x = V::splat(*a.add(i * stride + k));
@@ -238,8 +247,6 @@ pub(super) fn pack_gates<T: Element>(
     units: usize,
     group: usize,
 ) -> Scratch<T> {
-    // So many columns of the weight at a time stay in the first cache.
-    const BLOCK: usize = 16;
     let hidden = weight.ncols();
     let weight = weight.as_standard_layout();
     let weight = weight.as_slice().expect("standard layout");
@@ -247,25 +254,40 @@ pub(super) fn pack_gates<T: Element>(
     let mut packed = Scratch::new(hidden.div_ceil(units) * hidden * width);
     let cost = packed.len();
     threads::for_each_piece(&mut packed, hidden * width, cost, |panel, packed| {
-        for start in (0..hidden).step_by(BLOCK) {
-            let end = (start + BLOCK).min(hidden);
-            for j in 0..width {
-                let unit = panel * units + j % units;
-                let to = &mut packed[j / group * group * hidden + j % group..];
-                if unit < hidden {
-                    let row = &weight[(j / units * hidden + unit) * hidden..][..hidden];
-                    for k in start..end {
-                        to[k * group] = row[k];
-                    }
-                } else {
-                    for k in start..end {
-                        to[k * group] = T::zero();
-                    }
-                }
-            }
-        }
+        pack_panel(weight, hidden, panel * units, units, group, packed);
     });
     packed
+}
+
+vectorized! {
+    /// The panel of the units from `first` on.
+    fn pack_panel<S, T: Element>(
+        weight: &[T],
+        hidden: usize,
+        first: usize,
+        units: usize,
+        group: usize,
+        packed: &mut [T],
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let width = packed.len() / hidden;
+        assert!(units.is_multiple_of(lanes) && group.is_multiple_of(lanes));
+        assert!(width.is_multiple_of(group));
+        assert!(weight.len() >= width / units * hidden * hidden);
+        for column in (0..width).step_by(lanes) {
+            let unit = first + column % units;
+            let real = lanes.min(hidden.saturating_sub(unit));
+            let row = column / units * hidden + unit;
+            let start = column / group * group * hidden + column % group;
+            // SAFETY: the weight has `real` rows of `hidden` numbers from `row` on, and the panel a
+            // register full in each of `hidden` lines.
+            unsafe {
+                let from = weight.as_ptr().wrapping_add(row * hidden);
+                let to = packed.as_mut_ptr().add(start);
+                transposed::<S, T>(from, hidden as isize, hidden, real, group, to, lanes);
+            }
+        }
+    }
 }
 
 /// The weight `[G H, H]` in panels `[G H, units]`, zero beyond the last unit.
