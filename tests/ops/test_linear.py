@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina import Tensor, nn, ops
+from lamina import Tensor, nn, ops, set_grad_enabled
 from lamina.testing import check_grads
 
 SHAPES = [
@@ -68,6 +68,29 @@ def test_layer(rng):
     np.testing.assert_allclose(layer(x).data, expected, rtol=1e-6, atol=1e-6)
     assert list(layer.state_dict()) == ["weight", "bias"]
     assert repr(nn.Linear(2, 3, bias=False)) == "Linear(2, 3, bias=False)"
+
+
+@pytest.mark.parametrize("recording", [True, False])
+@pytest.mark.parametrize("types", [("f4", "f4"), ("f8", "f8"), ("f4", "f8")])
+def test_arrays_and_tensors_give_the_same(rng, types, recording):
+    a = (4 * rng.standard_normal((5, 7))).astype(types[0])
+    b = (4 * rng.standard_normal((7, 3))).astype(types[1])
+    with set_grad_enabled(recording):
+        of_tensors = ops.matmul(Tensor(a), Tensor(b)).data
+        for x, y in [
+            (a, b),
+            (a, Tensor(b)),
+            (Tensor(a), b),
+            (a.tolist(), b),
+            (a, b.view(np.recarray)),
+        ]:
+            product = ops.matmul(x, y)
+            assert isinstance(product, Tensor)
+            np.testing.assert_allclose(product.data, of_tensors, rtol=1e-5, atol=1e-5)
+        assert type(ops.matmul(a, b.view(np.recarray)).data) is np.ndarray
+        np.testing.assert_allclose(of_tensors, a @ b, rtol=1e-5, atol=1e-5)
+        with pytest.raises(ValueError, match="matmul: other: expected 7 rows, got shape"):
+            ops.matmul(a, a)
 
 
 def test_bad_input_is_named():

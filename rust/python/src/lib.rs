@@ -77,7 +77,9 @@ mod _kernels {
     #[pymodule_export]
     use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
     #[pymodule_export]
-    use crate::matmul::{linear_backward, linear_forward, matmul_batched, matmul_matrices};
+    use crate::matmul::{
+        linear_backward, linear_forward, matmul_batched, matmul_matrices, matmul_ready,
+    };
     #[pymodule_export]
     use crate::ngram::{NGramModel, ngram_count, ngram_estimate_ids, ngram_mix};
     #[pymodule_export]

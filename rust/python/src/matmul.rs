@@ -2,7 +2,7 @@
 
 use lamina_kernels::matmul::{self, Activation, Saved};
 use ndarray::{Ix1, Ix2, Ix3};
-use numpy::IntoPyArray;
+use numpy::{Element as NumpyElement, IntoPyArray, PyArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -29,6 +29,27 @@ pub(crate) fn matmul_matrices<'py>(
         })?;
         Ok(c.into_pyarray(py).into_any())
     })
+}
+
+/// Product of two arrays that are matrices of one floating type and fit together, else nothing: a
+/// look at them from Python takes as long as a small product.
+#[pyfunction]
+#[pyo3(signature = (a, b, /))]
+pub(crate) fn matmul_ready<'py>(
+    py: Python<'py>,
+    a: &Bound<'py, PyAny>,
+    b: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn fit<T: NumpyElement>(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
+        match (a.cast::<PyArray<T, Ix2>>(), b.cast::<PyArray<T, Ix2>>()) {
+            (Ok(a), Ok(b)) => a.shape()[1] == b.shape()[0],
+            _ => false,
+        }
+    }
+    match fit::<f32>(a, b) || fit::<f64>(a, b) {
+        true => matmul_matrices(py, a, b).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Product of each pair of matrices, of any strides.
