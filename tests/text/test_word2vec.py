@@ -139,6 +139,13 @@ def test_one_word_alone(sg, hs):
     assert (used, read) == (1, 4)
 
 
+def test_where_the_learning_rate_ends():
+    assert Word2Vec().min_alpha == 0.0025
+    assert Word2Vec(alpha=0.5).min_alpha == 0.05
+    assert Word2Vec(alpha=0.5, min_alpha=0).min_alpha == 0
+    assert FastText(alpha=0.5).min_alpha == FastText().min_alpha == 0.0001
+
+
 def test_long_sentences_are_cut(tmp_path):
     words = ["a", "b"] * 12_000
     (tmp_path / "text").write_text(" ".join(words))

@@ -69,6 +69,7 @@ class FastText(Word2Vec):
         min_n: shortest parts.
         max_n: longest; with 0 there are none.
         bucket: how many vectors the parts share; with ``vector_size`` 100 the default takes 900 MB.
+        min_alpha: learning rate in the end.
         options: the other arguments of :class:`Word2Vec`, by name, but ``shared_negatives``.
 
     Reference:
@@ -85,6 +86,7 @@ class FastText(Word2Vec):
         min_n: int = 3,
         max_n: int = 6,
         bucket: int = 2_000_000,
+        min_alpha: float = 0.0001,
         callbacks: Sequence[Callback] = (),
         progress: Progress | None = None,
         **options: Any,
@@ -94,7 +96,14 @@ class FastText(Word2Vec):
         self.min_n = _whole("FastText", "min_n", min_n, 1, 100)
         self.max_n = _whole("FastText", "max_n", max_n, 0, 100)
         self.bucket = _whole("FastText", "bucket", bucket, 1, (1 << 31) - 1)
-        super().__init__(sentences, corpus_file, callbacks=callbacks, progress=progress, **options)
+        super().__init__(
+            sentences,
+            corpus_file,
+            min_alpha=min_alpha,
+            callbacks=callbacks,
+            progress=progress,
+            **options,
+        )
 
     def _subwords(self) -> tuple[int, int, int]:
         return self.min_n, self.max_n, self.bucket if self.max_n >= self.min_n else 0

@@ -43,8 +43,7 @@ class Word2Vec:
         corpus_file: in place of these a text file, one sentence a line, words apart by white space,
             compressed or not; it is read once for the vocabulary and in each epoch.
         vector_size: D.
-        alpha: learning rate at the beginning; it falls in a line to ``min_alpha``, in gensim with
-            two workers on a file to 0.0025: its rates are had with ``alpha / epochs / 2`` for that.
+        alpha: learning rate at the beginning; it falls in a line to ``min_alpha``.
         window: most words looked at on each side.
         min_count: leave out words that occur less often.
         max_vocab_size: forget rare words while counting, whenever there are more than this.
@@ -52,7 +51,9 @@ class Word2Vec:
             for none.
         seed: of the first vectors and all that is drawn.
         workers: threads, at most those of ``lamina.num_threads``, which is the default.
-        min_alpha: learning rate in the end.
+        min_alpha: learning rate in the end; by default a tenth of ``alpha``. gensim says 0.0001,
+            but its two workers on a file end five epochs at 0.0025 too. On 11 million words that
+            agrees better with WordSim-353 and SimLex-999.
         sg: skip-gram rather than CBOW.
         hs: use the hierarchical softmax.
         negative: words drawn to contrast each word with; zero for none.
@@ -97,7 +98,7 @@ class Word2Vec:
         sample: float = 1e-3,
         seed: int = 1,
         workers: int | None = None,
-        min_alpha: float = 0.0001,
+        min_alpha: float | None = None,
         sg: int = 0,
         hs: int = 0,
         negative: int = 5,
@@ -115,7 +116,8 @@ class Word2Vec:
     ) -> None:
         self.vector_size = _whole(self._NAME, "vector_size", vector_size, 1, 1 << 20)
         self.alpha = _rate(self._NAME, "alpha", alpha)
-        self.min_alpha = _rate(self._NAME, "min_alpha", min_alpha)
+        lowest = self.alpha / 10 if min_alpha is None else min_alpha
+        self.min_alpha = _rate(self._NAME, "min_alpha", lowest)
         self.window = _whole(self._NAME, "window", window, 1, 10_000)
         self.min_count = _whole(self._NAME, "min_count", min_count, 0)
         self.max_vocab_size = _optional(self._NAME, "max_vocab_size", max_vocab_size)
