@@ -368,6 +368,12 @@ def test_binary_files_are_checked_pruned_and_mixed(tmp_path, capsys):
         code, captured = call(*arguments)
         assert code == 2
         assert "expected a model as a trie" in captured.err
+    model.save(tmp_path / "m.folder")
+    assert call("convert", "m.folder", "again.trie")[0] == 0
+    assert (tmp_path / "again.trie").read_bytes() == (tmp_path / "m.bin").read_bytes()
+    (tmp_path / "held.txt").write_text("the fish sat on the whale\n")
+    answers = [call("query", name, "held.txt") for name in ("m.folder", "m.arpa", "m.bin")]
+    assert answers[0] == answers[1] == answers[2]
     assert call("mix", "m.bin", "p.bin", "-o", "both.bin")[0] == 0
     assert NGram.load_binary(tmp_path / "both.bin").counts == model.counts
     damaged = bytearray((tmp_path / "m.bin").read_bytes())

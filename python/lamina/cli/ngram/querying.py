@@ -35,7 +35,7 @@ _KINDS = ("trie", "probing", "compact", "arpa")
 @click.option("-n", "--no-context", is_flag=True, help="Sentences without <s> and </s>.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary alone, as JSON.")
 def query(model: Path, text: Path | None, verbosity: str, no_context: bool, as_json: bool) -> None:
-    """Score TEXT, one sentence a line, with the model in the file MODEL: an ARPA or a binary one.
+    """Score TEXT, one sentence a line, with MODEL, a folder, an ARPA or a binary file.
 
     Without TEXT, or with -, the standard input is read.
     """
@@ -79,12 +79,12 @@ def _shortest(number: float) -> str:
 
 
 def load_model(path: Path) -> "NGram":
-    """The model in a file; one in the ARPA format in the form that answers fastest."""
+    """A model to ask: a binary file as it is, others in the form that answers fastest."""
     from lamina.lm import NGram
 
-    if is_binary(path):
+    if not path.is_dir() and is_binary(path):
         return NGram.load_binary(path)
-    return NGram.load_arpa(path).convert("probing")
+    return read_model(path).convert("probing")
 
 
 def _blocks(path: Path) -> Iterator[str]:

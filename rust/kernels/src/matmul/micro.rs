@@ -28,7 +28,8 @@ pub(super) struct Panels<T> {
 /// hold up what the first steps ask the nearest cache for.
 const CHUNK: usize = 8;
 
-/// Steps of a packed panel from the one in use to the one that the nearest cache is asked for.
+/// Steps of a right panel from the one in use to the one that the nearest cache is asked for; twice
+/// as many of a packed left panel, whose steps are half as long.
 pub(super) const AHEAD: isize = 8;
 
 /// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
@@ -47,7 +48,7 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
 ) {
     let mut sums = [[V::zero(); N]; M];
     let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
-    // Of those of fewer registers the sums would go to memory for it.
+    // With 16 registers the compiler would keep the sums of such a loop in memory.
     let tall = M * N > 16;
     let spread = tall && p.k >= CHUNK * M;
     let (chunk, lines) = match spread {

@@ -1,8 +1,7 @@
 //! Where sentences come from: a text file, read block by block, or ids in memory.
 //!
-//! Each thread begins at its own part of the text, as those of word2vec, fastText and gensim do: the
-//! rows changed at one time then belong to different texts, and the vectors depend less on what the
-//! text ends with.
+//! Each thread begins at its own part of the text, as those of word2vec, fastText and gensim do, so
+//! that what is learnt at one time, and last, comes from more than one place.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
