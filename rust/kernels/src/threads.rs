@@ -25,17 +25,18 @@ const WORTHWHILE: usize = 10_000;
 /// from one operation of a training step to the next.
 const SPIN: Duration = Duration::from_micros(300);
 
-/// The same where other processes want the processors, and would wait for those who wait.
-const SPIN_CROWDED: Duration = Duration::from_micros(20);
+/// Another process that had a worker's processor for longer than this held the worker up.
+const HELD_UP: Duration = Duration::from_micros(500);
 
-/// A look that takes longer than this was interrupted by another process.
-const INTERRUPTED: Duration = Duration::from_micros(100);
+/// Being held up twice within this time is no accident.
+const AGAIN: Duration = Duration::from_millis(20);
 
-/// Time without an interruption after which the processors count as free again.
-const CALM: Duration = Duration::from_millis(100);
+/// How long a worker then stays away from work: its next stretch of the processor may again end
+/// inside a task, for which all others would wait.
+const AWAY: Duration = Duration::from_millis(100);
 
-/// Work below this many simple operations wakes nobody who would soon sleep again.
-const WORTH_WAKING: usize = 40_000;
+/// Work of this many simple operations gains by such a worker too, however long it is held up.
+const WORTH_HOLDING_UP: usize = 10_000_000;
 
 /// A stretch of task numbers, on a cache line of its own.
 #[repr(align(64))]
@@ -48,6 +49,7 @@ struct Stretch {
 #[repr(align(64))]
 struct Region<'a> {
     run: &'a (dyn Fn(usize) + Sync),
+    cost: usize,
     stretches: Vec<Stretch>,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
 }
@@ -73,7 +75,19 @@ impl Region<'_> {
 
 struct Worker {
     asleep: AtomicBool,
+    /// Microseconds after the pool was made until which it stays away from work.
+    away_until: AtomicU64,
     thread: Mutex<Option<Thread>>,
+}
+
+/// What a worker knows of the time that other processes took from it.
+struct Interruptions {
+    looked: Instant,
+    /// When it last read the clock of its own time, and what that said.
+    read: Instant,
+    used: Option<Duration>,
+    /// Until when being held up counts as the second time.
+    again_until: Instant,
 }
 
 /// What the caller and the workers share. Never freed: a forked child leaves its parent's behind.
@@ -91,8 +105,6 @@ struct Pool {
     /// Workers that sleep.
     asleep: AtomicUsize,
     made: Instant,
-    /// Microseconds after `made` from when on the processors count as free.
-    free_from: AtomicU64,
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
 }
@@ -189,7 +201,6 @@ fn pool() -> &'static Pool {
             active: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
             made: Instant::now(),
-            free_from: AtomicU64::new(0),
             owner: Mutex::new(()),
         }));
         POOL.store(made, Ordering::Release);
@@ -198,14 +209,63 @@ fn pool() -> &'static Pool {
     unsafe { &*POOL.load(Ordering::Acquire) }
 }
 
+impl Interruptions {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { looked: now, read: now, used: time_used(), again_until: now }
+    }
+
+    /// Time asleep is no one's fault.
+    fn slept(&mut self) {
+        self.looked = Instant::now();
+        (self.read, self.used) = (self.looked, time_used());
+    }
+
+    /// Until when the worker had better stay away, where it was held up twice.
+    fn look(&mut self, now: Instant) -> Option<Instant> {
+        let gap = now - self.looked;
+        self.looked = now;
+        let before = self.used?;
+        if gap < HELD_UP {
+            return None;
+        }
+        let used = time_used()?;
+        let lost = (now - self.read).saturating_sub(used.saturating_sub(before));
+        (self.read, self.used) = (now, Some(used));
+        if lost.min(gap) < HELD_UP { None } else { self.held_up(now) }
+    }
+
+    fn held_up(&mut self, now: Instant) -> Option<Instant> {
+        let away_until = (now < self.again_until).then(|| now + AWAY);
+        self.again_until = away_until.unwrap_or(now) + AGAIN;
+        away_until
+    }
+}
+
+/// Time that this thread has had a processor for, where the system says so.
+fn time_used() -> Option<Duration> {
+    #[cfg(unix)]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the system writes one time.
+        let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+        (known == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 impl Pool {
     /// Starts workers until there are `wanted`; fewer where the system refuses.
     fn grow(&'static self, wanted: usize) {
         let mut workers = lock(&self.workers);
         while workers.len() < wanted {
             let index = workers.len() + 1;
-            let worker =
-                Arc::new(Worker { asleep: AtomicBool::new(false), thread: Mutex::new(None) });
+            let worker = Arc::new(Worker {
+                asleep: AtomicBool::new(false),
+                away_until: AtomicU64::new(0),
+                thread: Mutex::new(None),
+            });
             let own = Arc::clone(&worker);
             let body = move || self.serve(&own, index);
             match std::thread::Builder::new().name(format!("lamina-{index}")).spawn(body) {
@@ -220,9 +280,10 @@ impl Pool {
 
     fn serve(&self, worker: &Worker, index: usize) {
         INSIDE.with(|inside| inside.set(true));
+        let mut interruptions = Interruptions::new();
         let mut seen = 0;
         loop {
-            seen = self.wait_for_region(worker, seen);
+            seen = self.wait_for_region(worker, seen, &mut interruptions);
             if index > self.active.load(Ordering::Relaxed) {
                 continue;
             }
@@ -231,30 +292,29 @@ impl Pool {
             if !region.is_null() {
                 // SAFETY: the owner frees the region only after it took the pointer back and then
                 // saw `inside` at zero; both orders are sequentially consistent.
-                unsafe { (*region).work(index) };
+                let region = unsafe { &*region };
+                if self.wants(worker, region.cost) {
+                    region.work(index);
+                }
             }
             self.inside.0.fetch_sub(1, Ordering::Release);
         }
     }
 
     /// The epoch after `seen`.
-    fn wait_for_region(&self, worker: &Worker, seen: u32) -> u32 {
+    fn wait_for_region(
+        &self,
+        worker: &Worker,
+        seen: u32,
+        interruptions: &mut Interruptions,
+    ) -> u32 {
         let start = Instant::now();
-        let mut last = start;
+        let mut now = start;
         loop {
-            for _ in 0..64 {
-                let epoch = self.opened.epoch.load(Ordering::Acquire);
-                if epoch != seen {
-                    return epoch;
-                }
-                std::hint::spin_loop();
+            if let Some(until) = interruptions.look(now) {
+                worker.away_until.store(self.micros(until), Ordering::Relaxed);
             }
-            let now = Instant::now();
-            if now - last > INTERRUPTED {
-                self.free_from.store(self.micros(now + CALM), Ordering::Relaxed);
-            }
-            last = now;
-            if now - start > if self.is_crowded(now) { SPIN_CROWDED } else { SPIN } {
+            if now - start > SPIN || self.is_away(worker) {
                 self.asleep.fetch_add(1, Ordering::Relaxed);
                 worker.asleep.store(true, Ordering::SeqCst);
                 let epoch = self.opened.epoch.load(Ordering::SeqCst);
@@ -263,12 +323,20 @@ impl Pool {
                 }
                 worker.asleep.store(false, Ordering::SeqCst);
                 self.asleep.fetch_sub(1, Ordering::Relaxed);
+                interruptions.slept();
                 let epoch = self.opened.epoch.load(Ordering::Acquire);
                 if epoch != seen {
                     return epoch;
                 }
-                last = Instant::now();
             }
+            for _ in 0..64 {
+                let epoch = self.opened.epoch.load(Ordering::Acquire);
+                if epoch != seen {
+                    return epoch;
+                }
+                std::hint::spin_loop();
+            }
+            now = Instant::now();
         }
     }
 
@@ -276,19 +344,25 @@ impl Pool {
         (at - self.made).as_micros() as u64
     }
 
-    /// Whether a worker was interrupted a short while ago.
-    fn is_crowded(&self, now: Instant) -> bool {
-        self.micros(now) < self.free_from.load(Ordering::Relaxed)
+    fn is_away(&self, worker: &Worker) -> bool {
+        let until = worker.away_until.load(Ordering::Relaxed);
+        until > 0 && self.micros(Instant::now()) < until
     }
 
-    /// Whether work of this cost should be shared now.
+    /// Whether work of this cost gains by the worker.
+    fn wants(&self, worker: &Worker, cost: usize) -> bool {
+        cost >= WORTH_HOLDING_UP || !self.is_away(worker)
+    }
+
+    /// Whether there is anyone to share work of this cost with.
     fn is_ready(&self, cost: usize) -> bool {
-        cost >= WORTH_WAKING
-            || self.asleep.load(Ordering::Relaxed) == 0
-            || !self.is_crowded(Instant::now())
+        self.asleep.load(Ordering::Relaxed) == 0
+            || lock(&self.workers)
+                .iter()
+                .any(|worker| !worker.asleep.load(Ordering::Relaxed) || self.wants(worker, cost))
     }
 
-    fn run(&'static self, threads: usize, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+    fn run(&'static self, threads: usize, tasks: usize, cost: usize, run: &(dyn Fn(usize) + Sync)) {
         if self.wanted.load(Ordering::Relaxed) != threads - 1 {
             self.grow(threads - 1);
         }
@@ -299,12 +373,14 @@ impl Pool {
                 end: ((i + 1) * share).min(tasks),
             })
             .collect();
-        let region = Region { run, stretches, panic: Mutex::new(None) };
+        let region = Region { run, cost, stretches, panic: Mutex::new(None) };
         self.opened.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
         self.opened.epoch.fetch_add(1, Ordering::SeqCst);
         let workers = lock(&self.workers);
         for worker in workers.iter().take(threads - 1) {
-            if worker.asleep.swap(false, Ordering::SeqCst)
+            if worker.asleep.load(Ordering::SeqCst)
+                && self.wants(worker, cost)
+                && worker.asleep.swap(false, Ordering::SeqCst)
                 && let Some(thread) = &*lock(&worker.thread)
             {
                 thread.unpark();
@@ -352,7 +428,7 @@ pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
             Ok(owner) => Some(owner),
         };
         if owner.is_some() {
-            return pool.run(num_threads(), tasks, &run);
+            return pool.run(num_threads(), tasks, cost, &run);
         }
     }
     for task in 0..tasks {
@@ -509,6 +585,29 @@ mod tests {
             threads.iter().any(|&id| id != threads[0])
         });
         assert!(shared);
+    }
+
+    #[test]
+    fn whoever_is_held_up_twice_stays_away_and_once_more_after_that() {
+        let mut interruptions = Interruptions::new();
+        let first = Instant::now() + AGAIN;
+        assert_eq!(interruptions.held_up(first), None);
+        let second = first + AGAIN / 2;
+        assert_eq!(interruptions.held_up(second), Some(second + AWAY));
+        let third = second + AWAY + AGAIN / 2;
+        assert_eq!(interruptions.held_up(third), Some(third + AWAY));
+        let later = third + AWAY + 2 * AGAIN;
+        assert_eq!(interruptions.held_up(later), None);
+    }
+
+    #[test]
+    fn time_asleep_is_not_time_held_up() {
+        let mut interruptions = Interruptions::new();
+        for _ in 0..3 {
+            std::thread::sleep(2 * HELD_UP);
+            interruptions.slept();
+            assert_eq!(interruptions.look(Instant::now()), None);
+        }
     }
 
     #[test]

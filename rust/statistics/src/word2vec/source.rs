@@ -32,23 +32,32 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut parts = Self::parts(path, 1)?;
-        parts.pop().ok_or_else(|| Error::io(path, &io::ErrorKind::UnexpectedEof.into()))
+        let (text, _) = Self::opened(path).map_err(|error| Error::io(path, &error))?;
+        Ok(text)
+    }
+
+    /// The whole text, and its plain file where that can be read from any place.
+    fn opened(path: &Path) -> io::Result<(Self, Option<File>)> {
+        let mut file = BufReader::with_capacity(BLOCK, File::open(path)?);
+        if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+            return Ok((Self::new(path, Box::new(MultiGzDecoder::new(file))), None));
+        }
+        let is_seekable = file.get_ref().metadata()?.is_file();
+        let plain = if is_seekable { Some(File::open(path)?) } else { None };
+        Ok((Self::new(path, Box::new(file)), plain))
     }
 
     /// The text in up to `count` parts of about the same size; in one where it can only be read from
     /// its beginning.
     pub(super) fn parts(path: &Path, count: usize) -> Result<Vec<Self>> {
         let failed = |error: io::Error| Error::io(path, &error);
-        let mut file = BufReader::with_capacity(BLOCK, File::open(path).map_err(failed)?);
-        let about = file.get_ref().metadata().map_err(failed)?;
-        let compressed = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-        if compressed {
-            return Ok(vec![Self::new(path, Box::new(MultiGzDecoder::new(file)))]);
-        }
-        if count <= 1 || !about.is_file() {
-            return Ok(vec![Self::new(path, Box::new(file))]);
-        }
+        let (mut file, len) = match Self::opened(path).map_err(failed)? {
+            (_, Some(file)) if count > 1 => {
+                let len = file.metadata().map_err(failed)?.len();
+                (file, len)
+            }
+            (text, _) => return Ok(vec![text]),
+        };
         let mut parts = Vec::with_capacity(count);
         let mut start = 0;
         for part in 1..=count as u64 {
@@ -56,7 +65,7 @@ impl Text {
                 // What was appended since is read too, as by one thread.
                 true => u64::MAX,
                 false => {
-                    let near = u128::from(about.len()) * u128::from(part) / count as u128;
+                    let near = u128::from(len) * u128::from(part) / count as u128;
                     line_start(&mut file, near as u64).map_err(failed)?.max(start)
                 }
             };
