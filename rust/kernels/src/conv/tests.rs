@@ -1,4 +1,4 @@
-use ndarray::{Array4, ArrayView4};
+use ndarray::{Array1, Array4, ArrayView4, Axis};
 
 use super::*;
 
@@ -63,11 +63,19 @@ fn check(x: [usize; 4], w: [usize; 4], options: &Options, allowed: f64) {
         threads::set_num_threads(count);
         let got = forward(x.view(), w.view(), None, options, Activation::Identity).unwrap();
         assert!(error(got.view(), &y) < allowed, "y: {}", error(got.view(), &y));
+        let bias = Array1::from_shape_fn(shape.o, |o| (o % 7) as f32 / 4.0 - 0.5);
+        let activation = Activation::Identity;
+        let mut sum = forward(x.view(), w.view(), Some(bias.view()), options, activation).unwrap();
+        for (mut sum, bias) in sum.axis_iter_mut(Axis(1)).zip(&bias) {
+            sum -= *bias;
+        }
+        let off = error(sum.view(), &y);
+        assert!(off < allowed + 1e-6, "with bias: {off}");
         let grads = backward(dy.view(), x.view(), w.view(), options, [true; 3]).unwrap();
         let (got_x, got_w) = (grads.dx.unwrap(), grads.dweight.unwrap());
         assert!(error(got_x.view(), &dx) < allowed, "dx: {}", error(got_x.view(), &dx));
         assert!(error(got_w.view(), &dw) < allowed, "dw: {}", error(got_w.view(), &dw));
-        let sum = dy.index_axis(ndarray::Axis(1), 0).sum();
+        let sum = dy.index_axis(Axis(1), 0).sum();
         assert!((grads.dbias.unwrap()[0] - sum).abs() < 1e-3);
         bits.push((got, got_x, got_w));
     }
@@ -124,6 +132,18 @@ fn windows_match_the_definition() {
     check([3, 40, 14, 15], [30, 40, 1, 1], &plain([1, 1], [[0, 0]; 2]), 2e-6);
     let grouped = Options { groups: 3, ..plain([2, 1], [[1, 1]; 2]) };
     check([2, 12, 19, 24], [27, 4, 3, 3], &grouped, 2e-6);
+}
+
+#[test]
+fn narrow_lines_match_the_definition() {
+    let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
+    check([2, 6, 14, 14], [16, 6, 5, 5], &plain(1, 0), 2e-6);
+    check([1, 6, 14, 14], [48, 6, 5, 5], &plain(1, 0), 2e-6);
+    check([1, 48, 12, 12], [80, 48, 5, 5], &plain(1, 1), 4e-6);
+    check([2, 32, 21, 41], [32, 32, 3, 5], &plain(2, 1), 4e-6);
+    check([1, 16, 9, 21], [16, 16, 2, 4], &plain(1, 2), 2e-6);
+    let grouped = Options { groups: 2, ..plain(1, 2) };
+    check([2, 32, 11, 17], [64, 16, 5, 5], &grouped, 4e-6);
 }
 
 #[test]

@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::Shape;
+use super::{Shape, narrow};
+use crate::matmul::transposed;
 use crate::memory::Scratch;
 use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::threads::{Shared, part_of};
@@ -111,8 +112,9 @@ impl Axis {
     }
 }
 
-/// The sources from `first` on that a task takes together, in the order of the sum: all of what lies
-/// in one row of the kernel before the next, so that rows which see only zeros can be left out.
+/// The sources from `first` on that a task takes together, in the order of the sum: that of the
+/// weights, or where rows of the kernel may see only zeros, which are then left out, all of what lies
+/// in one row before the next.
 struct Chunk {
     first: usize,
     sources: usize,
@@ -233,7 +235,8 @@ impl Pass {
         let chunk = |first: usize| {
             let sources = self.chunk.min(self.sources - first);
             let mut offsets = Vec::with_capacity(sources * self.taps.len());
-            for taps in self.taps.chunks_exact(across) {
+            let row = if self.is_plain() { self.taps.len() } else { across };
+            for taps in self.taps.chunks_exact(row) {
                 for source in 0..sources {
                     offsets.extend(taps.iter().map(|tap| source * len + tap));
                 }
@@ -243,10 +246,21 @@ impl Pass {
         (0..self.sources).step_by(self.chunk).map(chunk).collect()
     }
 
+    /// Whether the sum is in the order of the weights of a row.
+    fn is_plain(&self) -> bool {
+        let (lines, taps) = (&self.axes[0], self.axes[0].taps.len());
+        let all = [0, lines.outputs - 1].iter().all(|&line| lines.seeing(line) == (0..taps));
+        all && self.strides[1..] == [self.sources * self.taps.len(), self.taps.len()]
+    }
+
     /// Weights of `rows` of a group, in the order of the sum.
     fn pack<T: Element>(&self, weight: &[T], group: usize, rows: Range<usize>, panel: &mut [T]) {
         let [group_stride, row_stride, source_stride] = self.strides;
         let weight = &weight[group * group_stride + rows.start * row_stride..];
+        if self.is_plain() {
+            turn(weight, row_stride, rows.len(), panel);
+            return;
+        }
         let across = self.axes[1].taps.len();
         let mut terms = panel.chunks_exact_mut(rows.len());
         for first in (0..self.sources).step_by(self.chunk) {
@@ -264,13 +278,13 @@ impl Pass {
     }
 
     /// Weights of all groups as panels of a tile's rows.
-    fn weights<T: Element>(&self, weight: &[T], tiles: usize) -> Scratch<T> {
+    fn weights<T: Element>(&self, weight: &[T], tiles: Tiles) -> Scratch<T> {
         let depth = self.sources * self.taps.len();
         let mut packed = Scratch::new(self.groups * self.rows * depth);
         let cost = packed.len();
         let out = Shared::new(&mut packed);
-        threads::for_each(self.groups * tiles, cost, |task| {
-            let (group, rows) = (task / tiles, part_of(self.rows, tiles, task % tiles));
+        threads::for_each(self.groups * tiles.count, cost, |task| {
+            let (group, rows) = (task / tiles.count, tiles.rows(task % tiles.count));
             let start = (group * self.rows + rows.start) * depth;
             // SAFETY: tiles have rows of their own.
             let panel = unsafe { out.slice(start..start + rows.len() * depth) };
@@ -314,23 +328,26 @@ impl Pass {
         let chunks = self.chunks();
         let images = n * self.groups;
         let parts = self.parts()[0] * self.parts()[1];
-        let tiles = self.rows.div_ceil(tile_rows::<T>());
+        let narrow = narrow::suits::<T>(self.width(), self.rows);
+        let mut tiles =
+            if narrow { narrow::tiles::<T>(self.rows) } else { line_tiles::<T>(self.rows) };
         // Threads share the tiles of a single image.
-        let tiles =
-            if images * parts == 1 && tiles > 1 { tiles.next_multiple_of(2) } else { tiles };
-        let shares = FEW_TASKS.div_ceil(images * parts).min(tiles);
+        if images * parts == 1 && tiles.count > 1 {
+            tiles.count = tiles.count.next_multiple_of(2).min(tiles.units);
+        }
+        let shares = FEW_TASKS.div_ceil(images * parts).min(tiles.count);
         // What one thread has just written is slow to read for another.
         let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
         let depth = self.sources * self.taps.len();
         let stride = self.outputs();
-        let cost = images.saturating_mul(self.rows * depth * stride) / 16;
+        let cost = images.saturating_mul(self.rows * depth * stride) / 32;
         let whole = Shared::new(y);
         threads::for_each(images * parts * shares, cost, |task| {
             let (region, share) = (task / shares, task % shares);
             let image = region / parts;
             let (from, size) = self.place(region % parts);
             let tiles: Vec<_> =
-                part_of(tiles, shares, share).map(|tile| part_of(self.rows, tiles, tile)).collect();
+                part_of(tiles.count, shares, share).map(|tile| tiles.rows(tile)).collect();
             let group = image % self.groups * self.rows;
             let bias = bias.map(|bias| &bias[group..group + self.rows]);
             let own = packed.is_none().then(|| {
@@ -358,38 +375,97 @@ impl Pass {
                     let accumulate = chunk.first > 0;
                     let target =
                         Target { whole, first, stride, columns: size[1], accumulate, bias };
-                    let offsets = &chunk.offsets[terms];
-                    run_line(&tiles, weights, offsets, &z[line * self.pitch..], target);
+                    let (offsets, z) = (&chunk.offsets[terms], &z[line * self.pitch..]);
+                    if narrow {
+                        narrow::run_line(&tiles, weights, offsets, z, target);
+                    } else {
+                        run_line(&tiles, weights, offsets, z, target);
+                    }
                 }
             }
         });
     }
 }
 
+/// Rows of outputs cut into tiles of whole units, as equal as can be.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    pub(super) count: usize,
+    pub(super) units: usize,
+    /// Rows of a unit.
+    pub(super) unit: usize,
+}
+
+impl Tiles {
+    fn rows(self, tile: usize) -> Range<usize> {
+        let units = part_of(self.units, self.count, tile);
+        units.start * self.unit..units.end * self.unit
+    }
+}
+
 /// Weights of all rows: panels of a tile's rows each.
 #[derive(Clone, Copy)]
-struct Panels<'a, T> {
+pub(super) struct Panels<'a, T> {
     start: &'a [T],
     /// Terms of the whole sum, and the first that is taken.
     depth: usize,
     from: usize,
 }
 
+impl<'a, T> Panels<'a, T> {
+    /// The weights of a tile for `terms` terms, one after the other.
+    pub(super) fn of(&self, rows: &Range<usize>, terms: usize) -> &'a [T] {
+        let first = rows.start * self.depth + self.from * rows.len();
+        &self.start[first..first + terms * rows.len()]
+    }
+}
+
 /// A part of a line of outputs.
 #[derive(Clone, Copy)]
-struct Target<'a, T> {
+pub(super) struct Target<'a, T> {
     whole: Shared<T>,
     /// Where it begins for row 0, and the distance of rows.
     first: usize,
-    stride: usize,
-    columns: usize,
-    accumulate: bool,
+    pub(super) stride: usize,
+    pub(super) columns: usize,
+    pub(super) accumulate: bool,
     bias: Option<&'a [T]>,
 }
 
+impl<'a, T> Target<'a, T> {
+    /// `count` outputs of each of the rows from `column` on: where those of the first row begin.
+    pub(super) fn at(&self, rows: &Range<usize>, column: usize, count: usize) -> *mut T {
+        let at = self.first + rows.start * self.stride + column;
+        self.whole.at(at + (rows.len() - 1) * self.stride + count);
+        self.whole.at(at)
+    }
+
+    /// What the sums of the rows begin with.
+    pub(super) fn bias(&self, rows: &Range<usize>) -> Option<&'a [T]> {
+        self.bias.filter(|_| !self.accumulate).map(|bias| &bias[rows.clone()])
+    }
+}
+
 vectorized! {
-    fn tile_rows<S, T: Element>() -> usize {
-        T::V::<S>::TILE_ROWS
+    /// The first `height` rows of `weight` as columns.
+    fn turn<S, T: Element>(weight: &[T], depth: usize, height: usize, panel: &mut [T]) {
+        assert!(weight.len() >= height * depth && panel.len() == height * depth);
+        let lanes = T::V::<S>::LANES;
+        for first in (0..height).step_by(lanes) {
+            let real = lanes.min(height - first);
+            // SAFETY: as asserted, with `depth` lines of `height` numbers.
+            unsafe {
+                let from = weight.as_ptr().add(first * depth);
+                let to = panel.as_mut_ptr().add(first);
+                transposed::<S, T>(from, depth as isize, depth, real, height, to, real);
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn line_tiles<S, T: Element>(rows: usize) -> Tiles {
+        Tiles { count: rows.div_ceil(T::V::<S>::TILE_ROWS), units: rows, unit: 1 }
     }
 }
 
@@ -405,15 +481,12 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         let strip = lanes * T::V::<S>::TILE_VECTORS;
         for rows in tiles {
-            let first = rows.start * weights.depth + weights.from * rows.len();
-            let w = &weights.start[first..first + offsets.len() * rows.len()];
-            let bias = target.bias.filter(|_| !target.accumulate).map(|b| &b[rows.clone()]);
+            let w = weights.of(rows, offsets.len());
+            let bias = target.bias(rows);
             let (stride, add) = (target.stride, target.accumulate);
             for column in (0..target.columns).step_by(strip) {
                 let count = strip.min(target.columns - column);
-                let at = target.first + rows.start * stride + column;
-                target.whole.at(at + (rows.len() - 1) * stride + count);
-                let c = target.whole.at(at);
+                let c = target.at(rows, column, count);
                 // SAFETY: a line of the copy holds the outputs of a part, which are whole vectors,
                 // for every tap; the last output of the tile was found to be inside.
                 unsafe {

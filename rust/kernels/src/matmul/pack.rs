@@ -300,7 +300,7 @@ pub(crate) unsafe fn transposed<S: Isa, T: Element>(
 }
 
 /// `rows` cut into the fewest panels of at most `most`, as equal as can be: first row and height.
-pub(super) fn balanced(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn balanced(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let panels = rows.div_ceil(most).max(1);
     let (height, longer) = (rows / panels, rows % panels);
     (0..panels).map(move |i| (i * height + i.min(longer), height + usize::from(i < longer)))
