@@ -340,7 +340,7 @@ impl Pass {
         let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
         let depth = self.sources * self.taps.len();
         let stride = self.outputs();
-        let cost = images.saturating_mul(self.rows * depth * stride) / 32;
+        let cost = images.saturating_mul(self.rows * depth * stride) / at_once::<T>();
         let whole = Shared::new(y);
         threads::for_each(images * parts * shares, cost, |task| {
             let (region, share) = (task / shares, task % shares);
@@ -460,6 +460,13 @@ vectorized! {
                 transposed::<S, T>(from, depth as isize, depth, real, height, to, real);
             }
         }
+    }
+}
+
+vectorized! {
+    /// Multiplications of about a nanosecond.
+    fn at_once<S, T: Element>() -> usize {
+        2 * T::V::<S>::LANES
     }
 }
 

@@ -4,16 +4,22 @@
 //! not depend on the number of threads as long as tasks follow from the shape alone. Each thread
 //! starts on its own stretch of the numbers and then takes from the others', so a thread that
 //! another process holds up delays at most the task it is in, and a worker that is still asleep
-//! delays nothing.
+//! delays nothing. A worker that is held up again and again stays [away](interruptions) for a while.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+mod interruptions;
+
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use interruptions::{Interruptions, NOWHERE, processor};
 
 /// Most threads the pool will ever run.
 pub const MAX_THREADS: usize = 256;
@@ -25,24 +31,25 @@ const WORTHWHILE: usize = 10_000;
 /// from one operation of a training step to the next.
 const SPIN: Duration = Duration::from_micros(300);
 
-/// Another process that had a worker's processor for longer than this held the worker up.
-const HELD_UP: Duration = Duration::from_micros(500);
+/// How long a caller that was held up sleeps: whoever wakes is put on a processor that is free, as
+/// those of the workers, who had nothing to do meanwhile, now are.
+const NAP: Duration = Duration::from_micros(50);
 
-/// Being held up twice within this time is no accident.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// How long a worker then stays away from work: its next stretch of the processor may again end
-/// inside a task, for which all others would wait.
-const AWAY: Duration = Duration::from_millis(100);
-
-/// Work of this many simple operations gains by such a worker too, however long it is held up.
+/// Work of this many simple operations gains by a worker that stays away too, however long it is
+/// held up.
 const WORTH_HOLDING_UP: usize = 10_000_000;
+
+/// Work of this many simple operations reads or writes enough that it begins where the last of the
+/// kind ended: what that touched last is still in cache.
+const LARGE: usize = 100_000;
 
 /// A stretch of task numbers, on a cache line of its own.
 #[repr(align(64))]
 struct Stretch {
     next: AtomicUsize,
     end: usize,
+    /// The sum of a task's number and that of the one in its place where tasks run in reverse order.
+    mirror: usize,
 }
 
 /// One parallel region, on the stack of the thread that opened it, which goes on writing beside it.
@@ -50,6 +57,7 @@ struct Stretch {
 struct Region<'a> {
     run: &'a (dyn Fn(usize) + Sync),
     cost: usize,
+    reversed: bool,
     stretches: Vec<Stretch>,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
 }
@@ -65,6 +73,7 @@ impl Region<'_> {
                 if task >= stretch.end {
                     break;
                 }
+                let task = if self.reversed { stretch.mirror - task } else { task };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(task))) {
                     lock(&self.panic).get_or_insert(panic);
                 }
@@ -77,17 +86,9 @@ struct Worker {
     asleep: AtomicBool,
     /// Microseconds after the pool was made until which it stays away from work.
     away_until: AtomicU64,
+    /// The processor it was last seen on.
+    processor: AtomicI32,
     thread: Mutex<Option<Thread>>,
-}
-
-/// What a worker knows of the time that other processes took from it.
-struct Interruptions {
-    looked: Instant,
-    /// When it last read the clock of its own time, and what that said.
-    read: Instant,
-    used: Option<Duration>,
-    /// Until when being held up counts as the second time.
-    again_until: Instant,
 }
 
 /// What the caller and the workers share. Never freed: a forked child leaves its parent's behind.
@@ -105,6 +106,8 @@ struct Pool {
     /// Workers that sleep.
     asleep: AtomicUsize,
     made: Instant,
+    /// Whether the next large region runs its tasks in reverse order.
+    reversed: AtomicBool,
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
 }
@@ -127,6 +130,7 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static CALLER: RefCell<Option<Interruptions>> = const { RefCell::new(None) };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -201,58 +205,13 @@ fn pool() -> &'static Pool {
             active: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
             made: Instant::now(),
+            reversed: AtomicBool::new(false),
             owner: Mutex::new(()),
         }));
         POOL.store(made, Ordering::Release);
     }
     // SAFETY: as above.
     unsafe { &*POOL.load(Ordering::Acquire) }
-}
-
-impl Interruptions {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { looked: now, read: now, used: time_used(), again_until: now }
-    }
-
-    /// Time asleep is no one's fault.
-    fn slept(&mut self) {
-        self.looked = Instant::now();
-        (self.read, self.used) = (self.looked, time_used());
-    }
-
-    /// Until when the worker had better stay away, where it was held up twice.
-    fn look(&mut self, now: Instant) -> Option<Instant> {
-        let gap = now - self.looked;
-        self.looked = now;
-        let before = self.used?;
-        if gap < HELD_UP {
-            return None;
-        }
-        let used = time_used()?;
-        let lost = (now - self.read).saturating_sub(used.saturating_sub(before));
-        (self.read, self.used) = (now, Some(used));
-        if lost.min(gap) < HELD_UP { None } else { self.held_up(now) }
-    }
-
-    fn held_up(&mut self, now: Instant) -> Option<Instant> {
-        let away_until = (now < self.again_until).then(|| now + AWAY);
-        self.again_until = away_until.unwrap_or(now) + AGAIN;
-        away_until
-    }
-}
-
-/// Time that this thread has had a processor for, where the system says so.
-fn time_used() -> Option<Duration> {
-    #[cfg(unix)]
-    {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the system writes one time.
-        let known = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-        (known == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-    }
-    #[cfg(not(unix))]
-    None
 }
 
 impl Pool {
@@ -264,6 +223,7 @@ impl Pool {
             let worker = Arc::new(Worker {
                 asleep: AtomicBool::new(false),
                 away_until: AtomicU64::new(0),
+                processor: AtomicI32::new(NOWHERE),
                 thread: Mutex::new(None),
             });
             let own = Arc::clone(&worker);
@@ -311,6 +271,7 @@ impl Pool {
         let start = Instant::now();
         let mut now = start;
         loop {
+            worker.processor.store(processor(), Ordering::Relaxed);
             if let Some(until) = interruptions.look(now) {
                 worker.away_until.store(self.micros(until), Ordering::Relaxed);
             }
@@ -337,6 +298,20 @@ impl Pool {
                 std::hint::spin_loop();
             }
             now = Instant::now();
+        }
+    }
+
+    /// Frees the processor of the calling thread of workers, or else has it moved to a free one.
+    fn make_room(&self, until: Instant) {
+        let (here, mut found) = (processor(), false);
+        for worker in lock(&self.workers).iter() {
+            if here != NOWHERE && worker.processor.load(Ordering::Relaxed) == here {
+                worker.away_until.store(self.micros(until), Ordering::Relaxed);
+                found = true;
+            }
+        }
+        if !found {
+            std::thread::sleep(NAP);
         }
     }
 
@@ -368,12 +343,21 @@ impl Pool {
         }
         let share = tasks.div_ceil(threads);
         let stretches = (0..threads)
-            .map(|i| Stretch {
-                next: AtomicUsize::new((i * share).min(tasks)),
-                end: ((i + 1) * share).min(tasks),
+            .map(|i| {
+                let (start, end) = ((i * share).min(tasks), ((i + 1) * share).min(tasks));
+                let mirror = (start + end).saturating_sub(1);
+                Stretch { next: AtomicUsize::new(start), end, mirror }
             })
             .collect();
-        let region = Region { run, cost, stretches, panic: Mutex::new(None) };
+        CALLER.with_borrow_mut(|caller| {
+            let caller = caller.get_or_insert_with(Interruptions::new);
+            if let Some(until) = caller.look(Instant::now()) {
+                self.make_room(until);
+                caller.slept();
+            }
+        });
+        let reversed = cost >= LARGE && self.reversed.fetch_xor(true, Ordering::Relaxed);
+        let region = Region { run, cost, reversed, stretches, panic: Mutex::new(None) };
         self.opened.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
         self.opened.epoch.fetch_add(1, Ordering::SeqCst);
         let workers = lock(&self.workers);
@@ -585,29 +569,6 @@ mod tests {
             threads.iter().any(|&id| id != threads[0])
         });
         assert!(shared);
-    }
-
-    #[test]
-    fn whoever_is_held_up_twice_stays_away_and_once_more_after_that() {
-        let mut interruptions = Interruptions::new();
-        let first = Instant::now() + AGAIN;
-        assert_eq!(interruptions.held_up(first), None);
-        let second = first + AGAIN / 2;
-        assert_eq!(interruptions.held_up(second), Some(second + AWAY));
-        let third = second + AWAY + AGAIN / 2;
-        assert_eq!(interruptions.held_up(third), Some(third + AWAY));
-        let later = third + AWAY + 2 * AGAIN;
-        assert_eq!(interruptions.held_up(later), None);
-    }
-
-    #[test]
-    fn time_asleep_is_not_time_held_up() {
-        let mut interruptions = Interruptions::new();
-        for _ in 0..3 {
-            std::thread::sleep(2 * HELD_UP);
-            interruptions.slept();
-            assert_eq!(interruptions.look(Instant::now()), None);
-        }
     }
 
     #[test]
