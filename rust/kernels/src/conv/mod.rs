@@ -6,12 +6,12 @@
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
 //! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
-//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`narrow`],
-//! [`weight`]), or blocks of columns ([`im2col`]) are multiplied with the weight where lines are short
-//! or channels few.
+//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`weight`]), or
+//! blocks of columns ([`im2col`]) are multiplied with the weight where lines are short or channels few.
 
 mod depthwise;
 mod im2col;
+mod lines;
 mod narrow;
 mod product;
 mod transform;

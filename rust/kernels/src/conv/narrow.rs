@@ -1,4 +1,4 @@
-//! Windows of lines that fill vectors badly: a vector holds output channels, not columns.
+//! The same as [`super::lines`] for lines that fill vectors badly: a vector holds output channels.
 //!
 //! Of each term the weights of all channels of a tile are read as vectors and times one number of the
 //! image for each column; the sums are turned when they are written.
@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::windows::{Panels, Target, Tiles};
+use super::lines::{Panels, Target, Tiles};
 use crate::matmul::balanced;
 use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, vectorized};

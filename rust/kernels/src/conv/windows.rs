@@ -8,10 +8,11 @@
 
 use std::ops::Range;
 
+use super::lines::{self, Panels, Target, Tiles};
 use super::{Shape, narrow};
 use crate::matmul::transposed;
 use crate::memory::Scratch;
-use crate::simd::{Isa, MAX_LANES, Vector};
+use crate::simd::{MAX_LANES, Vector};
 use crate::threads::{Shared, part_of};
 use crate::{Element, threads, vectorized};
 
@@ -25,7 +26,7 @@ const DEPTH: usize = 512;
 const WIDTH: usize = 512;
 
 /// Outputs in a line below which columns of several lines fill vectors better.
-const NARROW: usize = 10;
+const SHORT: usize = 10;
 
 /// Channels below which windows are read too often for what is done with them.
 const FEW_ROWS: usize = 4;
@@ -330,7 +331,7 @@ impl Pass {
         let parts = self.parts()[0] * self.parts()[1];
         let narrow = narrow::suits::<T>(self.width(), self.rows);
         let mut tiles =
-            if narrow { narrow::tiles::<T>(self.rows) } else { line_tiles::<T>(self.rows) };
+            if narrow { narrow::tiles::<T>(self.rows) } else { lines::tiles::<T>(self.rows) };
         // Threads share the tiles of a single image.
         if images * parts == 1 && tiles.count > 1 {
             tiles.count = tiles.count.next_multiple_of(2).min(tiles.units);
@@ -379,70 +380,11 @@ impl Pass {
                     if narrow {
                         narrow::run_line(&tiles, weights, offsets, z, target);
                     } else {
-                        run_line(&tiles, weights, offsets, z, target);
+                        lines::run_line(&tiles, weights, offsets, z, target);
                     }
                 }
             }
         });
-    }
-}
-
-/// Rows of outputs cut into tiles of whole units, as equal as can be.
-#[derive(Clone, Copy)]
-pub(super) struct Tiles {
-    pub(super) count: usize,
-    pub(super) units: usize,
-    /// Rows of a unit.
-    pub(super) unit: usize,
-}
-
-impl Tiles {
-    fn rows(self, tile: usize) -> Range<usize> {
-        let units = part_of(self.units, self.count, tile);
-        units.start * self.unit..units.end * self.unit
-    }
-}
-
-/// Weights of all rows: panels of a tile's rows each.
-#[derive(Clone, Copy)]
-pub(super) struct Panels<'a, T> {
-    start: &'a [T],
-    /// Terms of the whole sum, and the first that is taken.
-    depth: usize,
-    from: usize,
-}
-
-impl<'a, T> Panels<'a, T> {
-    /// The weights of a tile for `terms` terms, one after the other.
-    pub(super) fn of(&self, rows: &Range<usize>, terms: usize) -> &'a [T] {
-        let first = rows.start * self.depth + self.from * rows.len();
-        &self.start[first..first + terms * rows.len()]
-    }
-}
-
-/// A part of a line of outputs.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a, T> {
-    whole: Shared<T>,
-    /// Where it begins for row 0, and the distance of rows.
-    first: usize,
-    pub(super) stride: usize,
-    pub(super) columns: usize,
-    pub(super) accumulate: bool,
-    bias: Option<&'a [T]>,
-}
-
-impl<'a, T> Target<'a, T> {
-    /// `count` outputs of each of the rows from `column` on: where those of the first row begin.
-    pub(super) fn at(&self, rows: &Range<usize>, column: usize, count: usize) -> *mut T {
-        let at = self.first + rows.start * self.stride + column;
-        self.whole.at(at + (rows.len() - 1) * self.stride + count);
-        self.whole.at(at)
-    }
-
-    /// What the sums of the rows begin with.
-    pub(super) fn bias(&self, rows: &Range<usize>) -> Option<&'a [T]> {
-        self.bias.filter(|_| !self.accumulate).map(|bias| &bias[rows.clone()])
     }
 }
 
@@ -470,121 +412,10 @@ vectorized! {
     }
 }
 
-vectorized! {
-    fn line_tiles<S, T: Element>(rows: usize) -> Tiles {
-        Tiles { count: rows.div_ceil(T::V::<S>::TILE_ROWS), units: rows, unit: 1 }
-    }
-}
-
-vectorized! {
-    /// All tiles of rows of one line of outputs.
-    fn run_line<S, T: Element>(
-        tiles: &[Range<usize>],
-        weights: Panels<'_, T>,
-        offsets: &[usize],
-        z: &[T],
-        target: Target<'_, T>,
-    ) {
-        let lanes = T::V::<S>::LANES;
-        let strip = lanes * T::V::<S>::TILE_VECTORS;
-        for rows in tiles {
-            let w = weights.of(rows, offsets.len());
-            let bias = target.bias(rows);
-            let (stride, add) = (target.stride, target.accumulate);
-            for column in (0..target.columns).step_by(strip) {
-                let count = strip.min(target.columns - column);
-                let c = target.at(rows, column, count);
-                // SAFETY: a line of the copy holds the outputs of a part, which are whole vectors,
-                // for every tap; the last output of the tile was found to be inside.
-                unsafe {
-                    let z = z.as_ptr().add(column);
-                    macro_rules! tiles {
-                        ($n:literal, $($m:literal)*) => {
-                            match rows.len() {
-                                $($m if $m <= T::V::<S>::TILE_ROWS => {
-                                    tile::<S, T, $m, $n>(w, offsets, z, c, stride, count, add, bias);
-                                })*
-                                rows => unreachable!("a tile of {rows} rows"),
-                            }
-                        };
-                    }
-                    if count > lanes {
-                        tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    } else {
-                        tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `M` rows of `count` outputs, at most `N` vectors of them, `stride` apart.
-///
-/// # Safety
-/// `N` vectors are readable from each offset of `z` on, and the outputs are there.
-#[inline(always)]
-unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
-    weights: &[T],
-    offsets: &[usize],
-    z: *const T,
-    c: *mut T,
-    stride: usize,
-    count: usize,
-    accumulate: bool,
-    bias: Option<&[T]>,
-) {
-    let lanes = T::V::<S>::LANES;
-    // A last full vector over the one before is cheaper than part of one.
-    let mut places = [0; N];
-    for (j, place) in places.iter_mut().enumerate() {
-        *place = (j * lanes).min(count.saturating_sub(lanes));
-    }
-    let mut sums = [[T::V::<S>::zero(); N]; M];
-    if let Some(bias) = bias {
-        for (sums, &bias) in sums.iter_mut().zip(bias) {
-            *sums = [T::V::<S>::splat(bias); N];
-        }
-    }
-    let mut w = weights.as_ptr();
-    for &offset in offsets {
-        let mut window = [T::V::<S>::zero(); N];
-        for (window, place) in window.iter_mut().zip(places) {
-            *window = T::V::<S>::load(z.add(offset + place));
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let w = T::V::<S>::splat(*w.add(i));
-            for (sum, window) in sums.iter_mut().zip(window) {
-                *sum = w.mul_add(window, *sum);
-            }
-        }
-        w = w.wrapping_add(M);
-    }
-    for (i, sums) in sums.iter_mut().enumerate() {
-        let c = c.wrapping_add(i * stride);
-        if count < lanes {
-            for sum in sums {
-                let before =
-                    if accumulate { T::V::<S>::load_first(c, count) } else { T::V::<S>::zero() };
-                sum.add(before).store_first(c, count);
-            }
-            continue;
-        }
-        if accumulate {
-            for (sum, place) in sums.iter_mut().zip(places) {
-                *sum = sum.add(T::V::<S>::load(c.add(place)));
-            }
-        }
-        for (sum, place) in sums.iter().zip(places) {
-            sum.store(c.add(place));
-        }
-    }
-}
-
 /// Whether lines of `width` outputs fill vectors, `rows` channels make use of each, and a task's copy
 /// of the image holds little that none of its outputs sees.
 pub(super) fn suits(shape: &Shape, width: usize, rows: usize) -> bool {
-    width >= NARROW && rows >= FEW_ROWS && !shape.is_pointwise() && is_dense(shape)
+    width >= SHORT && rows >= FEW_ROWS && !shape.is_pointwise() && is_dense(shape)
 }
 
 /// Whether few numbers lie between the taps.
