@@ -39,17 +39,11 @@ const NAP: Duration = Duration::from_micros(50);
 /// held up.
 const WORTH_HOLDING_UP: usize = 10_000_000;
 
-/// Work of this many simple operations reads or writes enough that it begins where the last of the
-/// kind ended: what that touched last is still in cache.
-const LARGE: usize = 100_000;
-
 /// A stretch of task numbers, on a cache line of its own.
 #[repr(align(64))]
 struct Stretch {
     next: AtomicUsize,
     end: usize,
-    /// The sum of a task's number and that of the one in its place where tasks run in reverse order.
-    mirror: usize,
 }
 
 /// One parallel region, on the stack of the thread that opened it, which goes on writing beside it.
@@ -57,7 +51,6 @@ struct Stretch {
 struct Region<'a> {
     run: &'a (dyn Fn(usize) + Sync),
     cost: usize,
-    reversed: bool,
     stretches: Vec<Stretch>,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
 }
@@ -73,7 +66,6 @@ impl Region<'_> {
                 if task >= stretch.end {
                     break;
                 }
-                let task = if self.reversed { stretch.mirror - task } else { task };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(task))) {
                     lock(&self.panic).get_or_insert(panic);
                 }
@@ -106,8 +98,6 @@ struct Pool {
     /// Workers that sleep.
     asleep: AtomicUsize,
     made: Instant,
-    /// Whether the next large region runs its tasks in reverse order.
-    reversed: AtomicBool,
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
 }
@@ -205,7 +195,6 @@ fn pool() -> &'static Pool {
             active: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
             made: Instant::now(),
-            reversed: AtomicBool::new(false),
             owner: Mutex::new(()),
         }));
         POOL.store(made, Ordering::Release);
@@ -343,10 +332,9 @@ impl Pool {
         }
         let share = tasks.div_ceil(threads);
         let stretches = (0..threads)
-            .map(|i| {
-                let (start, end) = ((i * share).min(tasks), ((i + 1) * share).min(tasks));
-                let mirror = (start + end).saturating_sub(1);
-                Stretch { next: AtomicUsize::new(start), end, mirror }
+            .map(|i| Stretch {
+                next: AtomicUsize::new((i * share).min(tasks)),
+                end: ((i + 1) * share).min(tasks),
             })
             .collect();
         CALLER.with_borrow_mut(|caller| {
@@ -356,8 +344,7 @@ impl Pool {
                 caller.slept();
             }
         });
-        let reversed = cost >= LARGE && self.reversed.fetch_xor(true, Ordering::Relaxed);
-        let region = Region { run, cost, reversed, stretches, panic: Mutex::new(None) };
+        let region = Region { run, cost, stretches, panic: Mutex::new(None) };
         self.opened.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
         self.opened.epoch.fetch_add(1, Ordering::SeqCst);
         let workers = lock(&self.workers);
