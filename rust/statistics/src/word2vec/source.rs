@@ -36,28 +36,26 @@ impl Text {
         Ok(text)
     }
 
-    /// The whole text, and its plain file where that can be read from any place.
-    fn opened(path: &Path) -> io::Result<(Self, Option<File>)> {
+    /// The whole text, and its bytes where those can be read from any place.
+    fn opened(path: &Path) -> io::Result<(Self, Option<u64>)> {
         let mut file = BufReader::with_capacity(BLOCK, File::open(path)?);
         if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
             return Ok((Self::new(path, Box::new(MultiGzDecoder::new(file))), None));
         }
-        let is_seekable = file.get_ref().metadata()?.is_file();
-        let plain = if is_seekable { Some(File::open(path)?) } else { None };
-        Ok((Self::new(path, Box::new(file)), plain))
+        let about = file.get_ref().metadata()?;
+        let len = about.is_file().then_some(about.len());
+        Ok((Self::new(path, Box::new(file)), len))
     }
 
     /// The text in up to `count` parts of about the same size; in one where it can only be read from
     /// its beginning.
     pub(super) fn parts(path: &Path, count: usize) -> Result<Vec<Self>> {
         let failed = |error: io::Error| Error::io(path, &error);
-        let (mut file, len) = match Self::opened(path).map_err(failed)? {
-            (_, Some(file)) if count > 1 => {
-                let len = file.metadata().map_err(failed)?.len();
-                (file, len)
-            }
+        let len = match Self::opened(path).map_err(failed)? {
+            (_, Some(len)) if count > 1 => len,
             (text, _) => return Ok(vec![text]),
         };
+        let mut file = File::open(path).map_err(failed)?;
         let mut parts = Vec::with_capacity(count);
         let mut start = 0;
         for part in 1..=count as u64 {
