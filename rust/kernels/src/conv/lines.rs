@@ -7,6 +7,24 @@ use crate::simd::{Isa, Vector};
 use crate::threads::{Shared, part_of};
 use crate::{Element, vectorized};
 
+/// Calls a tile of one or two vectors for a number of lines that is known at run time.
+macro_rules! sized {
+    ($lines:expr, $vectors:expr, $tile:ident $args:tt) => {
+        if $vectors > 1 {
+            sized!(2, $lines, $tile $args, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        } else {
+            sized!(1, $lines, $tile $args, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        }
+    };
+    ($n:literal, $lines:expr, $tile:ident $args:tt, $($m:literal)*) => {
+        match $lines {
+            $($m if $m <= T::V::<S>::TILE_ROWS => $tile::<S, T, $m, $n> $args,)*
+            lines => unreachable!("a tile of {lines} lines"),
+        }
+    };
+}
+pub(super) use sized;
+
 /// Rows of outputs cut into tiles of whole units, as equal as can be.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles {
@@ -95,21 +113,8 @@ vectorized! {
                 // for every tap; the last output of the tile was found to be inside.
                 unsafe {
                     let z = z.as_ptr().add(column);
-                    macro_rules! tiles {
-                        ($n:literal, $($m:literal)*) => {
-                            match rows.len() {
-                                $($m if $m <= T::V::<S>::TILE_ROWS => {
-                                    tile::<S, T, $m, $n>(w, offsets, z, c, stride, count, add, bias);
-                                })*
-                                rows => unreachable!("a tile of {rows} rows"),
-                            }
-                        };
-                    }
-                    if count > lanes {
-                        tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    } else {
-                        tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    }
+                    let vectors = count.div_ceil(lanes);
+                    sized!(rows.len(), vectors, tile(w, offsets, z, c, stride, count, add, bias));
                 }
             }
         }

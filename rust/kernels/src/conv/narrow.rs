@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::lines::{Panels, Target, Tiles};
+use super::lines::{Panels, Target, Tiles, sized};
 use crate::matmul::balanced;
 use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, vectorized};
@@ -48,21 +48,7 @@ vectorized! {
                 unsafe {
                     let z = z.as_ptr().add(column);
                     let bias = target.bias(rows);
-                    macro_rules! tiles {
-                        ($n:literal, $($m:literal)*) => {
-                            match count {
-                                $($m if $m <= T::V::<S>::TILE_ROWS => {
-                                    tile::<S, T, $m, $n>(w, offsets, z, c, target, bias);
-                                })*
-                                count => unreachable!("a tile of {count} columns"),
-                            }
-                        };
-                    }
-                    if rows.len() > lanes {
-                        tiles!(2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    } else {
-                        tiles!(1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-                    }
+                    sized!(count, rows.len() / lanes, tile(w, offsets, z, c, target, bias));
                 }
             }
         }

@@ -134,6 +134,8 @@ pub(super) struct Pass {
     pub(super) taps: Vec<usize>,
     /// Distances of weights between groups, rows and sources.
     strides: [usize; 3],
+    /// Whether the sum is in the order of the weights of a row.
+    in_order: bool,
     /// Most outputs of a task on each axis, and sources it takes at a time.
     pub(super) part: [usize; 2],
     pub(super) chunk: usize,
@@ -164,8 +166,12 @@ impl Pass {
             plane_at * plane + ty.at * pitch + tx.at
         };
         let taps = y.taps.iter().flat_map(|ty| x.taps.iter().map(move |tx| window(ty, tx)));
-        let taps = taps.collect();
-        Self { axes, groups, sources, rows, taps, strides, part, chunk, pitch, plane }
+        let taps: Vec<_> = taps.collect();
+        let sees_all = |line| y.seeing(line) == (0..y.taps.len());
+        let in_order = strides[1..] == [sources * taps.len(), taps.len()]
+            && sees_all(0)
+            && sees_all(y.outputs - 1);
+        Self { axes, groups, sources, rows, taps, strides, in_order, part, chunk, pitch, plane }
     }
 
     /// The sum of [`forward`], with parts of `most` outputs.
@@ -236,7 +242,7 @@ impl Pass {
         let chunk = |first: usize| {
             let sources = self.chunk.min(self.sources - first);
             let mut offsets = Vec::with_capacity(sources * self.taps.len());
-            let row = if self.is_plain() { self.taps.len() } else { across };
+            let row = if self.in_order { self.taps.len() } else { across };
             for taps in self.taps.chunks_exact(row) {
                 for source in 0..sources {
                     offsets.extend(taps.iter().map(|tap| source * len + tap));
@@ -247,18 +253,11 @@ impl Pass {
         (0..self.sources).step_by(self.chunk).map(chunk).collect()
     }
 
-    /// Whether the sum is in the order of the weights of a row.
-    fn is_plain(&self) -> bool {
-        let (lines, taps) = (&self.axes[0], self.axes[0].taps.len());
-        let all = [0, lines.outputs - 1].iter().all(|&line| lines.seeing(line) == (0..taps));
-        all && self.strides[1..] == [self.sources * self.taps.len(), self.taps.len()]
-    }
-
     /// Weights of `rows` of a group, in the order of the sum.
     fn pack<T: Element>(&self, weight: &[T], group: usize, rows: Range<usize>, panel: &mut [T]) {
         let [group_stride, row_stride, source_stride] = self.strides;
         let weight = &weight[group * group_stride + rows.start * row_stride..];
-        if self.is_plain() {
+        if self.in_order {
             turn(weight, row_stride, rows.len(), panel);
             return;
         }
