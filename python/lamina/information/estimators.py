@@ -90,15 +90,14 @@ def _miller_madow(counts: Array) -> float:
 
 
 def _jackknife(counts: Array) -> float:
-    total = float(counts.sum())
-    if total < 2:
-        return 0.0
-    # n log n of all counts, and of all less one of a symbol, in nats.
-    whole = counts * np.log(counts)
-    less = (counts - 1) * np.log(np.maximum(counts - 1, 1))
-    without = math.log(total - 1) - (whole.sum() - whole + less) / (total - 1)
-    mean = float(np.sum(counts * without)) / total
-    return total * _plug_in(counts) - (total - 1) * mean
+    # N H and (N - 1) times the mean both hold the sum of n log n: it is left out of both.
+    total = counts.sum(keepdims=True)
+    return float((_step(total) - np.sum(counts * _step(counts)) / total)[0])
+
+
+def _step(n: Array) -> Array:
+    """``n log n - (n - 1) log(n - 1)``, zero for 1."""
+    return np.log(n) - (n - 1) * np.log1p(-1 / np.maximum(n, 2))
 
 
 def _grassberger(counts: Array) -> float:
