@@ -1,5 +1,6 @@
 """What the extension does with inputs that arrays of NumPy allow and kernels do not expect."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,53 @@ def test_ids_in_packed_records_are_read_right():
     table["id"] = [3, 1, 4, 1, 5, 2]
     weight = np.arange(14, dtype=np.float32).reshape(7, 2)
     np.testing.assert_array_equal(ops.embedding(table["id"], weight).data, weight[table["id"]])
+
+
+def stepped(params, grads):
+    """One step of plain gradient descent, straight in the kernels."""
+    _kernels.optimizer_sgd(params, grads, [], [1] * len(params), 1.0, 0.0, False, 0.0, 0.0, False)
+
+
+def test_memory_is_known_by_its_addresses_whoever_owns_it():
+    memory = bytearray(16 * 4)
+    a, b = np.frombuffer(memory, np.float32), np.frombuffer(memory, np.float32)
+    for params, grads, named in (
+        ([a[:8]], [b[7:15]], "grads[0]"),
+        ([a[8:], a[:9]], [np.ones(8), np.ones(9)], "params[1]"),
+        ([a[8:]], [b[::-1][:8]], "grads[0]"),
+        ([a[4:8]], [b[::4]], "grads[0]"),
+        ([np.zeros(0, np.float32), a, b], [np.zeros(0), np.ones(16), np.ones(16)], "params[2]"),
+    ):
+        grads = [grad.astype(np.float32, copy=False) for grad in grads]
+        with pytest.raises(ValueError, match=f"{re.escape(named)}: this memory is in use"):
+            stepped(params, grads)
+    assert not any(memory)
+
+
+def test_memory_is_free_after_a_call_and_beside_it():
+    memory = np.zeros(16, np.float32)
+    ones = np.ones(4, np.float32)
+    stepped([memory[4:8], memory[:4], memory[12:], memory[8:12]], [ones] * 4)
+    stepped([memory[:8]], [memory[8:]])
+    np.testing.assert_array_equal(memory, [0] * 8 + [-1] * 8)
+    with pytest.raises(ValueError, match="grads: expected 1"):
+        stepped([memory[:8]], [])
+    with pytest.raises(ValueError, match="this memory is in use"):
+        stepped([memory], [memory])
+    stepped([memory], [np.ones(16, np.float32)])
+    np.testing.assert_array_equal(memory, [-1] * 8 + [-2] * 8)
+
+
+def test_arrays_to_be_changed_lie_as_they_must():
+    x = records(np.float32, 4, np.random.default_rng(0))
+    for array, message in (
+        (x, "expected a C-contiguous array"),
+        (x[:1], "expected numbers on their boundaries"),
+        (np.zeros((4, 4), np.float32).T[1:], "expected a C-contiguous array"),
+        (np.broadcast_to(np.float32(0), 1), "expected a writeable array"),
+    ):
+        with pytest.raises(ValueError, match=rf"params\[0\]: {message}"):
+            stepped([array], [np.ones(array.shape, np.float32)])
 
 
 def test_more_dimensions_than_a_view_can_have_are_refused():

@@ -7,6 +7,7 @@ from lamina.ops.join import split
 from lamina.tape import Gradients, state
 from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to, wrap
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Their slope follows from the output, which is kept in place of the input.
 _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
 # They make floats of integers.
@@ -15,6 +16,8 @@ _TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "tanh"})
 
 def apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
     """The function that the kernels call ``name``, with its parameters."""
+    if type(input) is np.ndarray and input.dtype in _FLOATS:
+        return wrap(_kernels.activation_forward(name, input, a, b))
     x = input if isinstance(input, Tensor) else Tensor(input)
     data = x.data
     try:

@@ -6,22 +6,22 @@ use std::io;
 
 use lamina_kernels::{Error, Result, memory};
 use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
-use numpy::{BorrowError, Element as NumpyElement, PyArray, PyArrayMethods, PyReadonlyArray};
-use numpy::{PyArrayDescrMethods, PyUntypedArrayMethods};
-use numpy::{PyReadwriteArray, PyUntypedArray};
+use numpy::{Element as NumpyElement, PyArray, PyUntypedArray};
+use numpy::{PyArrayDescrMethods, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::borrow::{self, Reading, Writing};
 use crate::{allocator, profile};
 
 /// Work of fewer simple operations than this keeps the GIL: giving it up and taking it back can
 /// cost a thread switch.
 const RELEASE_GIL: usize = 20_000;
 
-/// An input array: borrowed where it is C-contiguous, else copied.
+/// An input array: used where it lies if it is C-contiguous, else copied.
 pub(crate) struct Input<'py, T: NumpyElement, D: Dimension> {
-    borrowed: PyReadonlyArray<'py, T, D>,
+    reading: Reading<'py, T, D>,
 }
 
 impl<T: NumpyElement, D: Dimension> Input<'_, T, D> {
@@ -30,16 +30,15 @@ impl<T: NumpyElement, D: Dimension> Input<'_, T, D> {
     where
         T: Copy,
     {
-        let view = self.borrowed.as_array();
-        if view.is_standard_layout() {
-            return Ok(CowArray::from(view));
+        match self.reading.c_order() {
+            Some(view) => Ok(view.into()),
+            None => memory::guarded(|| Ok(memory::copied(&self.strided()).into())).map_err(raise),
         }
-        memory::guarded(|| Ok(memory::copied(&view).into())).map_err(raise)
     }
 
     /// The values with whatever strides they have, for kernels that take strides.
     pub(crate) fn strided(&self) -> ArrayView<'_, T, D> {
-        self.borrowed.as_array()
+        self.reading.strided()
     }
 }
 
@@ -51,13 +50,11 @@ pub(crate) fn array<'py, T: NumpyElement, D: Dimension>(
     let Ok(array) = object.cast::<PyArray<T, D>>() else {
         return Err(mismatch::<T>(object.py(), arg, D::NDIM, object));
     };
-    let borrowed = if as_rust_reads(&arg, array)? {
-        array.try_readonly()
-    } else {
-        let copy = array.call_method0("copy")?;
-        copy.cast::<PyArray<T, D>>()?.try_readonly()
+    let array = match as_rust_reads(&arg, array)? {
+        true => array.clone(),
+        false => array.call_method0("copy")?.cast_into()?,
     };
-    borrowed.map(|borrowed| Input { borrowed }).map_err(|error| not_borrowed(arg, error))
+    Reading::new(array).map(|reading| Input { reading }).ok_or_else(|| in_use(arg))
 }
 
 /// Whether the numbers lie on their boundaries and a whole number of them apart, which a field of a
@@ -77,11 +74,12 @@ fn as_rust_reads<T: NumpyElement, D: Dimension>(
     Ok(array.data().is_aligned() && apart.into_iter().all(whole))
 }
 
-/// `object` as an array to be changed in place: writeable, C-contiguous, and in no other use.
+/// `object` as an array to be changed in place: writeable, C-contiguous, aligned, and in no other
+/// use.
 pub(crate) fn array_mut<'py, T: NumpyElement, D: Dimension>(
     arg: impl Display,
     object: &Bound<'py, PyAny>,
-) -> PyResult<PyReadwriteArray<'py, T, D>> {
+) -> PyResult<Writing<'py, T, D>> {
     let Ok(array) = object.cast::<PyArray<T, D>>() else {
         return Err(mismatch::<T>(object.py(), arg, D::NDIM, object));
     };
@@ -90,23 +88,28 @@ pub(crate) fn array_mut<'py, T: NumpyElement, D: Dimension>(
             "{arg}: expected a C-contiguous array to change in place, got other strides"
         )));
     }
-    array.try_readwrite().map_err(|error| not_borrowed(arg, error))
+    if !array.is_aligned() {
+        let message = format!("{arg}: expected numbers on their boundaries, got a field of a record");
+        return Err(PyValueError::new_err(message));
+    }
+    if !borrow::is_writeable(array) {
+        let message = format!("{arg}: expected a writeable array, got a read-only one");
+        return Err(PyValueError::new_err(message));
+    }
+    Writing::new(array.clone()).ok_or_else(|| in_use(arg))
 }
 
 /// Each array of `list`, to be changed in place.
 pub(crate) fn arrays_mut<'py, T: NumpyElement>(
     arg: &str,
     list: &Bound<'py, PyList>,
-) -> PyResult<Vec<PyReadwriteArray<'py, T, IxDyn>>> {
+) -> PyResult<Vec<Writing<'py, T, IxDyn>>> {
     let arrays = list.iter().enumerate();
     arrays.map(|(i, object)| array_mut(format_args!("{arg}[{i}]"), &object)).collect()
 }
 
-fn not_borrowed(arg: impl Display, error: BorrowError) -> PyErr {
-    let reason = match error {
-        BorrowError::NotWriteable => "expected a writeable array, got a read-only one",
-        _ => "this memory is in use as another argument, or in another thread, that changes it",
-    };
+fn in_use(arg: impl Display) -> PyErr {
+    let reason = "this memory is in use as another argument, or in another thread, that changes it";
     PyValueError::new_err(format!("{arg}: {reason}"))
 }
 

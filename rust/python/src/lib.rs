@@ -5,6 +5,7 @@ mod activation;
 mod allocator;
 mod arithmetic;
 mod attention;
+mod borrow;
 mod conv;
 mod convert;
 mod crf;

@@ -6,11 +6,12 @@
 use lamina_kernels::Element;
 use lamina_kernels::optimizer::{self, Common, Method, Slot};
 use ndarray::IxDyn;
-use numpy::{Element as NumpyElement, PyReadwriteArray};
+use numpy::Element as NumpyElement;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::borrow::Writing;
 use crate::convert::{array, arrays_mut, by_dtype, enter};
 
 /// What every method takes.
@@ -56,7 +57,7 @@ impl<'py> Lists<'_, 'py> {
         for (i, (param, grad)) in params.iter_mut().zip(&grads).enumerate() {
             total += grad.len();
             slots.push(Slot {
-                param: numbers(param)?,
+                param: param.numbers(),
                 grad: grad.as_slice().expect("C order"),
                 state: Vec::new(),
                 step: self.steps[i],
@@ -64,17 +65,10 @@ impl<'py> Lists<'_, 'py> {
             });
         }
         for (i, state) in states.iter_mut().enumerate() {
-            slots[i % count].state.push(numbers(state)?);
+            slots[i % count].state.push(state.numbers());
         }
         enter(py, "optimizer", total, || optimizer::step(method, &common, slots))
     }
-}
-
-/// The numbers of an array that is known to be in C order.
-fn numbers<'a, T: NumpyElement>(
-    array: &'a mut PyReadwriteArray<'_, T, IxDyn>,
-) -> PyResult<&'a mut [T]> {
-    Ok(array.as_slice_mut()?)
 }
 
 /// Gradient descent with momentum.
@@ -277,7 +271,7 @@ pub(crate) fn optimizer_clip_norm<'py>(
     let grads = &first;
     by_dtype!(grads, T => {
         let mut grads = arrays_mut::<T>("grads", list)?;
-        let grads = grads.iter_mut().map(numbers).collect::<PyResult<Vec<_>>>()?;
+        let grads: Vec<_> = grads.iter_mut().map(Writing::numbers).collect();
         let total = grads.iter().map(|grad| grad.len()).sum();
         enter(py, "optimizer", total, || {
             optimizer::clip_norm(grads, max_norm, norm_type, error_if_nonfinite)
@@ -298,7 +292,7 @@ pub(crate) fn optimizer_clip_value<'py>(
     let grads = &first;
     by_dtype!(grads, T => {
         let mut grads = arrays_mut::<T>("grads", list)?;
-        let grads = grads.iter_mut().map(numbers).collect::<PyResult<Vec<_>>>()?;
+        let grads: Vec<_> = grads.iter_mut().map(Writing::numbers).collect();
         let total = grads.iter().map(|grad| grad.len()).sum();
         enter(py, "optimizer", total, || optimizer::clip_value(grads, clip_value))
     })

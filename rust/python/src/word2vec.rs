@@ -214,11 +214,11 @@ impl Word2VecTrainer {
         let mut input = array_mut::<f32, Ix2>("input", input)?;
         let mut hidden = array_mut::<f32, Ix2>("hidden", hidden)?;
         let mut nodes = array_mut::<f32, Ix2>("nodes", nodes)?;
-        let stride = input.as_array().ncols();
+        let stride = input.shape()[1];
         let tables = Tables {
-            input: input.as_slice_mut()?,
-            hidden: hidden.as_slice_mut()?,
-            nodes: nodes.as_slice_mut()?,
+            input: input.numbers(),
+            hidden: hidden.numbers(),
+            nodes: nodes.numbers(),
             stride,
         };
         let raised = Mutex::new(None);
