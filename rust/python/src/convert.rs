@@ -89,7 +89,8 @@ pub(crate) fn array_mut<'py, T: NumpyElement, D: Dimension>(
         )));
     }
     if !array.is_aligned() {
-        let message = format!("{arg}: expected numbers on their boundaries, got a field of a record");
+        let message =
+            format!("{arg}: expected numbers on their boundaries, got a field of a record");
         return Err(PyValueError::new_err(message));
     }
     if !borrow::is_writeable(array) {
