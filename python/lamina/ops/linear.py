@@ -18,16 +18,21 @@ def matmul(input: Operand, other: Operand) -> Tensor:
     Raises:
         ValueError: the inner lengths differ or the other axes do not broadcast.
     """
-    if not (state.recording and (isinstance(input, Tensor) or isinstance(other, Tensor))):
-        x = input.data if isinstance(input, Tensor) else input
-        y = other.data if isinstance(other, Tensor) else other
-        # Of these the kernel finds out faster whether they fit.
-        if type(x) is np.ndarray and type(y) is np.ndarray:
-            product = _kernels.matmul_ready(x, y)
-            if product is not None:
-                return wrap(product)
+    # What needs no gradient the kernel tells from the rest faster than a look at it.
+    if type(input) is np.ndarray and type(other) is np.ndarray:
+        product = _kernels.matmul_ready(input, other)
+        if product is not None:
+            return wrap(product)
     input = input if isinstance(input, Tensor) else Tensor(input)
     other = other if isinstance(other, Tensor) else Tensor(other)
+    if not state.recording:
+        product = _kernels.matmul_ready(input.data, other.data)
+        if product is not None:
+            return wrap(product)
+    return _of_any_axes(input, other)
+
+
+def _of_any_axes(input: Tensor, other: Tensor) -> Tensor:
     a, b = input.data, other.data
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype:
         return _matrices(input, other)

@@ -50,6 +50,14 @@ pub(crate) fn array<'py, T: NumpyElement, D: Dimension>(
     let Ok(array) = object.cast::<PyArray<T, D>>() else {
         return Err(mismatch::<T>(object.py(), arg, D::NDIM, object));
     };
+    input(arg, array)
+}
+
+/// The same for what is known to be such an array.
+pub(crate) fn input<'py, T: NumpyElement, D: Dimension>(
+    arg: impl Display,
+    array: &Bound<'py, PyArray<T, D>>,
+) -> PyResult<Input<'py, T, D>> {
     let array = match as_rust_reads(&arg, array)? {
         true => array.clone(),
         false => array.call_method0("copy")?.cast_into()?,

@@ -1,12 +1,13 @@
 //! Matrix products and the fully connected layer.
 
+use lamina_kernels::Element;
 use lamina_kernels::matmul::{self, Activation, Saved};
 use ndarray::{Ix1, Ix2, Ix3};
 use numpy::{Element as NumpyElement, IntoPyArray, PyArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::convert::{array, by_dtype, enter, optional};
+use crate::convert::{Input, array, by_dtype, enter, input, optional};
 
 /// Simple operations of a product, for the choice to release the GIL.
 fn cost(m: usize, n: usize, k: usize) -> usize {
@@ -22,13 +23,19 @@ pub(crate) fn matmul_matrices<'py>(
     b: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(a, T => {
-        let (a, b) = (array::<T, Ix2>("a", a)?, array::<T, Ix2>("b", b)?);
-        let (a, b) = (a.strided(), b.strided());
-        let c = enter(py, "matmul", cost(a.nrows(), b.ncols(), a.ncols()), || {
-            matmul::product(a, b)
-        })?;
-        Ok(c.into_pyarray(py).into_any())
+        product(py, array::<T, Ix2>("a", a)?, array::<T, Ix2>("b", b)?)
     })
+}
+
+fn product<'py, T: Element + NumpyElement>(
+    py: Python<'py>,
+    a: Input<'py, T, Ix2>,
+    b: Input<'py, T, Ix2>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (a, b) = (a.strided(), b.strided());
+    let cost = cost(a.nrows(), b.ncols(), a.ncols());
+    let c = enter(py, "matmul", cost, || matmul::product(a, b))?;
+    Ok(c.into_pyarray(py).into_any())
 }
 
 /// Product of two arrays that are matrices of one floating type and fit together, else nothing: a
@@ -40,15 +47,21 @@ pub(crate) fn matmul_ready<'py>(
     a: &Bound<'py, PyAny>,
     b: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    fn fit<T: NumpyElement>(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> bool {
+    fn of<'py, T: Element + NumpyElement>(
+        py: Python<'py>,
+        a: &Bound<'py, PyAny>,
+        b: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         match (a.cast::<PyArray<T, Ix2>>(), b.cast::<PyArray<T, Ix2>>()) {
-            (Ok(a), Ok(b)) => a.shape()[1] == b.shape()[0],
-            _ => false,
+            (Ok(a), Ok(b)) if a.shape()[1] == b.shape()[0] => {
+                product(py, input("a", a)?, input("b", b)?).map(Some)
+            }
+            _ => Ok(None),
         }
     }
-    match fit::<f32>(a, b) || fit::<f64>(a, b) {
-        true => matmul_matrices(py, a, b).map(Some),
-        false => Ok(None),
+    match of::<f32>(py, a, b)? {
+        None => of::<f64>(py, a, b),
+        found => Ok(found),
     }
 }
 

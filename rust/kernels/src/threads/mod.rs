@@ -74,6 +74,8 @@ impl Region<'_> {
     }
 }
 
+/// What a worker says of itself, on a cache line that others only read while a worker is awake.
+#[repr(align(64))]
 struct Worker {
     asleep: AtomicBool,
     /// Microseconds after the pool was made until which it stays away from work.
@@ -260,7 +262,11 @@ impl Pool {
         let start = Instant::now();
         let mut now = start;
         loop {
-            worker.processor.store(processor(), Ordering::Relaxed);
+            let here = processor();
+            // The caller reads beside it at each region.
+            if worker.processor.load(Ordering::Relaxed) != here {
+                worker.processor.store(here, Ordering::Relaxed);
+            }
             if let Some(until) = interruptions.look(now) {
                 worker.away_until.store(self.micros(until), Ordering::Relaxed);
             }
