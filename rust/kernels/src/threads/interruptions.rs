@@ -67,14 +67,17 @@ impl Interruptions {
 fn usage() -> Option<(Duration, libc::c_long)> {
     #[cfg(target_os = "linux")]
     {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the system fills one structure, for which all zeros is a value too.
+        // The time in `rusage` is as old as the last tick, which may be milliseconds.
+        // SAFETY: the system fills two structures, for which all zeros is a value too.
         let (known, usage) = unsafe {
-            (libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()), usage.assume_init())
+            let timed = libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+            let used = libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+            (timed == 0 && used == 0, usage.assume_init())
         };
-        let time =
-            |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
-        (known == 0).then(|| (time(usage.ru_utime) + time(usage.ru_stime), usage.ru_nivcsw))
+        let time = Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+        known.then_some((time, usage.ru_nivcsw))
     }
     #[cfg(not(target_os = "linux"))]
     None
