@@ -16,15 +16,12 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// inside a task, for which all others would wait.
 const AWAY: Duration = Duration::from_millis(100);
 
-/// The processor of a thread that is not known.
-pub(super) const NOWHERE: i32 = -1;
-
 /// What a thread knows of the time that other processes took from it.
 pub(super) struct Interruptions {
     looked: Instant,
     /// When it last asked for its usage, and what that was.
     asked: Instant,
-    usage: Option<(Duration, libc::c_long)>,
+    usage: Option<Usage>,
     /// Until when being held up counts as the second time.
     again_until: Instant,
 }
@@ -48,11 +45,13 @@ impl Interruptions {
         if gap < HELD_UP {
             return None;
         }
-        let ((used_before, switches_before), (used, switches)) = (self.usage?, usage()?);
-        let lost = (now - self.asked).saturating_sub(used.saturating_sub(used_before));
-        (self.asked, self.usage) = (now, Some((used, switches)));
-        let held_up = lost.min(gap) >= HELD_UP && switches > switches_before;
-        if held_up { self.held_up(now) } else { None }
+        let (before, usage) = (self.usage?, usage()?);
+        let lost = (now - self.asked).saturating_sub(usage.time.saturating_sub(before.time));
+        (self.asked, self.usage) = (now, Some(usage));
+        if lost.min(gap) >= HELD_UP && usage.was_taken_since(before) {
+            return self.held_up(now);
+        }
+        None
     }
 
     fn held_up(&mut self, now: Instant) -> Option<Instant> {
@@ -62,9 +61,25 @@ impl Interruptions {
     }
 }
 
-/// Time that this thread has had a processor for, and how often it had to give it up, where the
-/// system says so of a thread.
-fn usage() -> Option<(Duration, libc::c_long)> {
+/// What a thread has used of a processor.
+#[derive(Clone, Copy)]
+struct Usage {
+    time: Duration,
+    /// How often it gave the processor up to wait, and how often that was taken from it.
+    given_up: libc::c_long,
+    taken: libc::c_long,
+}
+
+impl Usage {
+    /// Whether the processor was taken from the thread, and whatever it lost was lost by that: it
+    /// waited for nothing of its own accord.
+    fn was_taken_since(self, before: Self) -> bool {
+        self.taken > before.taken && self.given_up == before.given_up
+    }
+}
+
+/// Usage of this thread, where the system says it.
+fn usage() -> Option<Usage> {
     #[cfg(target_os = "linux")]
     {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -77,19 +92,10 @@ fn usage() -> Option<(Duration, libc::c_long)> {
             (timed == 0 && used == 0, usage.assume_init())
         };
         let time = Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
-        known.then_some((time, usage.ru_nivcsw))
+        known.then_some(Usage { time, given_up: usage.ru_nvcsw, taken: usage.ru_nivcsw })
     }
     #[cfg(not(target_os = "linux"))]
     None
-}
-
-/// Number of the processor that this thread runs on, where the system says so.
-pub(super) fn processor() -> i32 {
-    #[cfg(target_os = "linux")]
-    // SAFETY: asks for a number.
-    return unsafe { libc::sched_getcpu() };
-    #[cfg(not(target_os = "linux"))]
-    NOWHERE
 }
 
 #[cfg(test)]
@@ -107,6 +113,28 @@ mod tests {
         assert_eq!(interruptions.held_up(third), Some(third + AWAY));
         let later = third + AWAY + 2 * AGAIN;
         assert_eq!(interruptions.held_up(later), None);
+    }
+
+    #[test]
+    fn who_waits_is_not_held_up() {
+        let usage = |given_up, taken| Usage { time: Duration::ZERO, given_up, taken };
+        assert!(usage(3, 8).was_taken_since(usage(3, 7)));
+        assert!(!usage(3, 7).was_taken_since(usage(3, 7)));
+        assert!(!usage(4, 8).was_taken_since(usage(3, 7)));
+        let mut interruptions = Interruptions::new();
+        for _ in 0..3 {
+            std::thread::sleep(2 * HELD_UP);
+            assert_eq!(interruptions.look(Instant::now()), None);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn time_used_is_as_of_now() {
+        let (start, before) = (Instant::now(), usage().unwrap());
+        while start.elapsed() < Duration::from_millis(2) {}
+        let used = usage().unwrap().time - before.time;
+        assert!(used > Duration::ZERO && used <= start.elapsed());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod interruptions;
+mod processor;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -19,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use interruptions::{Interruptions, NOWHERE, processor};
+use interruptions::Interruptions;
+use processor::{NOWHERE, keep_off, processor};
 
 /// Most threads the pool will ever run.
 pub const MAX_THREADS: usize = 256;
@@ -99,6 +101,8 @@ struct Pool {
     active: AtomicUsize,
     /// Workers that sleep.
     asleep: AtomicUsize,
+    /// Workers that there are processors for beside the caller's; to wake more helps nobody.
+    room: AtomicUsize,
     made: Instant,
     /// Held by the thread whose region is open; others run their tasks themselves.
     owner: Mutex<()>,
@@ -111,6 +115,8 @@ struct Opened {
     epoch: AtomicU32,
     /// The open region or null.
     region: AtomicPtr<Region<'static>>,
+    /// The processor that the last region was opened on.
+    processor: AtomicI32,
 }
 
 /// Workers that may hold a reference to the region, which is what its owner watches.
@@ -190,12 +196,14 @@ fn pool() -> &'static Pool {
             opened: Opened {
                 epoch: AtomicU32::new(0),
                 region: AtomicPtr::new(std::ptr::null_mut()),
+                processor: AtomicI32::new(NOWHERE),
             },
             inside: Inside(AtomicUsize::new(0)),
             workers: Mutex::new(Vec::new()),
             wanted: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
+            room: AtomicUsize::new(0),
             made: Instant::now(),
             owner: Mutex::new(()),
         }));
@@ -225,6 +233,7 @@ impl Pool {
             }
             workers.push(worker);
         }
+        self.room.store(processors().max(2) - 1, Ordering::Relaxed);
         self.wanted.store(wanted, Ordering::Relaxed);
         self.active.store(wanted.min(workers.len()), Ordering::Relaxed);
     }
@@ -271,14 +280,17 @@ impl Pool {
                 worker.away_until.store(self.micros(until), Ordering::Relaxed);
             }
             if now - start > SPIN || self.is_away(worker) {
-                self.asleep.fetch_add(1, Ordering::Relaxed);
+                self.asleep.fetch_add(1, Ordering::SeqCst);
                 worker.asleep.store(true, Ordering::SeqCst);
                 let epoch = self.opened.epoch.load(Ordering::SeqCst);
                 if epoch == seen {
+                    // The system may wake it where the caller runs, and not let it run for
+                    // milliseconds, though another processor is free.
+                    let elsewhere = keep_off(self.opened.processor.load(Ordering::Relaxed));
                     std::thread::park();
+                    drop(elsewhere);
                 }
-                worker.asleep.store(false, Ordering::SeqCst);
-                self.asleep.fetch_sub(1, Ordering::Relaxed);
+                self.awakens(worker);
                 interruptions.slept();
                 let epoch = self.opened.epoch.load(Ordering::Acquire);
                 if epoch != seen {
@@ -332,6 +344,34 @@ impl Pool {
                 .any(|worker| !worker.asleep.load(Ordering::Relaxed) || self.wants(worker, cost))
     }
 
+    /// Counts a worker as awake; whether it slept.
+    fn awakens(&self, worker: &Worker) -> bool {
+        let slept = worker.asleep.swap(false, Ordering::SeqCst);
+        if slept {
+            self.asleep.fetch_sub(1, Ordering::SeqCst);
+        }
+        slept
+    }
+
+    /// Wakes those of the first `count` workers that sleep, that there is room for and that work of
+    /// this cost gains by.
+    fn wake(&self, count: usize, cost: usize) {
+        let workers = lock(&self.workers);
+        let awake = workers.len() - self.asleep.load(Ordering::SeqCst).min(workers.len());
+        let mut free = self.room.load(Ordering::Relaxed).saturating_sub(awake);
+        for worker in workers.iter().take(count) {
+            if free > 0
+                && worker.asleep.load(Ordering::SeqCst)
+                && self.wants(worker, cost)
+                && self.awakens(worker)
+                && let Some(thread) = &*lock(&worker.thread)
+            {
+                thread.unpark();
+                free -= 1;
+            }
+        }
+    }
+
     fn run(&'static self, threads: usize, tasks: usize, cost: usize, run: &(dyn Fn(usize) + Sync)) {
         if self.wanted.load(Ordering::Relaxed) != threads - 1 {
             self.grow(threads - 1);
@@ -351,19 +391,10 @@ impl Pool {
             }
         });
         let region = Region { run, cost, stretches, panic: Mutex::new(None) };
+        self.opened.processor.store(processor(), Ordering::Relaxed);
         self.opened.region.store((&raw const region).cast_mut().cast(), Ordering::SeqCst);
         self.opened.epoch.fetch_add(1, Ordering::SeqCst);
-        let workers = lock(&self.workers);
-        for worker in workers.iter().take(threads - 1) {
-            if worker.asleep.load(Ordering::SeqCst)
-                && self.wants(worker, cost)
-                && worker.asleep.swap(false, Ordering::SeqCst)
-                && let Some(thread) = &*lock(&worker.thread)
-            {
-                thread.unpark();
-            }
-        }
-        drop(workers);
+        self.wake(threads - 1, cost);
         INSIDE.with(|inside| inside.set(true));
         region.work(0);
         INSIDE.with(|inside| inside.set(false));
