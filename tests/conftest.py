@@ -3,6 +3,14 @@ import signal
 import numpy as np
 import pytest
 
+import lamina
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Weights drawn by a test are the same in every run."""
+    lamina.manual_seed(0)
+
 
 @pytest.fixture
 def rng():

@@ -52,6 +52,11 @@ impl Moves {
         self.stride[0] == 1 && self.dilation[0] == 1
     }
 
+    /// Whether outputs that lie side by side see what lies side by side, tap for tap.
+    pub fn is_dense(&self) -> bool {
+        self.stride == [1, 1] && self.dilation == [1, 1]
+    }
+
     /// Columns of one remainder, with room for whole vectors from any tap on.
     pub fn phase_len(&self) -> usize {
         let len = self.out[1].next_multiple_of(MAX_LANES) + self.reach(1) / self.stride[1];

@@ -272,15 +272,26 @@ pub fn backward<T: Element>(
     let (dy, x, weight) =
         (dy.as_standard_layout(), x.as_standard_layout(), weight.as_standard_layout());
     let mut grads = Grads { dx: None, dweight: None, dbias: None };
-    if needs[0] {
-        let mut dx = memory::unfilled_array(x_dim);
-        run_data(&shape, flat(&dy), flat(&weight), flat_mut(&mut dx))?;
-        grads.dx = Some(dx);
-    }
-    if needs[1] {
-        let mut dweight = memory::unfilled_array(weight_dim);
-        run_weight(&shape, flat(&dy), flat(&x), flat_mut(&mut dweight))?;
-        grads.dweight = Some(dweight);
+    let by_channel = !winograd::suits::<T>(&shape) && depthwise::suits(&shape);
+    let at_once = needs[0] && needs[1] && by_channel && !dy.is_empty() && !x.is_empty();
+    if at_once {
+        let (mut dx, mut dweight) =
+            (memory::unfilled_array(x_dim), memory::unfilled_array(weight_dim));
+        let data = (flat(&weight), flat_mut(&mut dx));
+        let sums = (flat(&x), flat_mut(&mut dweight));
+        depthwise::gradients(&shape, flat(&dy), Some(data), Some(sums));
+        (grads.dx, grads.dweight) = (Some(dx), Some(dweight));
+    } else {
+        if needs[0] {
+            let mut dx = memory::unfilled_array(x_dim);
+            run_data(&shape, flat(&dy), flat(&weight), flat_mut(&mut dx))?;
+            grads.dx = Some(dx);
+        }
+        if needs[1] {
+            let mut dweight = memory::unfilled_array(weight_dim);
+            run_weight(&shape, flat(&dy), flat(&x), flat_mut(&mut dweight))?;
+            grads.dweight = Some(dweight);
+        }
     }
     if needs[2] {
         grads.dbias = Some(bias_gradient(flat(&dy), shape.n, shape.o, shape.out_plane()));
@@ -399,7 +410,7 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         return Ok(());
     }
     if depthwise::suits(shape) {
-        depthwise::data_gradient(shape, dy, weight, dx);
+        depthwise::gradients(shape, dy, Some((weight, dx)), None);
         return Ok(());
     }
     if shape.stride == [1, 1] && windows::suits(shape, shape.image[1], shape.group_c()) {
@@ -419,7 +430,7 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
         return Ok(());
     }
     if depthwise::suits(shape) {
-        depthwise::weight_gradient(shape, dy, x, dweight);
+        depthwise::gradients(shape, dy, None, Some((x, dweight)));
         return Ok(());
     }
     if weight::suits(shape) {
