@@ -207,8 +207,8 @@ fn max_and_sum<V: Vector>(x: &[V::Elem]) -> (V::Elem, f64) {
             let (a, b) = x.split_at(x.len().min(V::LANES));
             V::prefetch_ahead(a);
             V::prefetch_ahead(b);
-            sums[0] = sums[0].add(V::read_or(a, low).sub(shift).exp());
-            sums[1] = sums[1].add(V::read_or(b, low).sub(shift).exp());
+            sums[0] = sums[0].add(V::read_or(a, low).sub(shift).exp_to_one());
+            sums[1] = sums[1].add(V::read_or(b, low).sub(shift).exp_to_one());
         }
         sum += sums[0].add(sums[1]).sum().f64();
     }
@@ -256,19 +256,19 @@ fn row_gradient<V: Vector>(
     if job.smoothing == 0.0 {
         for (x, y) in x.chunks(lanes).zip(out.chunks_mut(lanes)) {
             V::prefetch_ahead(y);
-            V::read(x).sub(shift).exp().mul(by).write(y);
+            V::read(x).sub(shift).exp_to_one().mul(by).write(y);
         }
     } else if let Some(weight) = job.weight {
         for ((x, w), y) in x.chunks(lanes).zip(weight.chunks(lanes)).zip(out.chunks_mut(lanes)) {
             let less = spread.mul(V::read(w)).neg();
             V::prefetch_ahead(y);
-            V::read(x).sub(shift).exp().mul_add(by, less).write(y);
+            V::read(x).sub(shift).exp_to_one().mul_add(by, less).write(y);
         }
     } else {
         let less = spread.neg();
         for (x, y) in x.chunks(lanes).zip(out.chunks_mut(lanes)) {
             V::prefetch_ahead(y);
-            V::read(x).sub(shift).exp().mul_add(by, less).write(y);
+            V::read(x).sub(shift).exp_to_one().mul_add(by, less).write(y);
         }
     }
     out[target] -= V::Elem::of(scale * hit);

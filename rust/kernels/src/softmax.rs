@@ -68,19 +68,24 @@ fn zip_rows<T: Element>(
     dx
 }
 
-vectorized! {
-    /// Largest number of `x`, `-inf` where there is none, NaN where there is a NaN.
-    pub fn row_max<S, T: Element>(x: &[T]) -> T {
-        let mut max = T::V::<S>::splat(T::neg_infinity());
-        let mut nan = T::V::<S>::zero();
-        for x in x.chunks(T::V::<S>::LANES) {
-            let x = T::V::<S>::read_or(x, T::neg_infinity());
-            max = x.max(max);
-            nan = T::V::<S>::select(x.eq(x), nan, x);
+/// Largest number of `x`, `-inf` where there is none, NaNs aside: the exponential of a NaN makes one of
+/// the sum.
+#[inline(always)]
+fn row_max<S: Isa, T: Element>(x: &[T]) -> T {
+    const CHAINS: usize = 4;
+    let lanes = T::V::<S>::LANES;
+    let low = T::V::<S>::splat(T::neg_infinity());
+    let mut max = [low; CHAINS];
+    let mut blocks = x.chunks_exact(CHAINS * lanes);
+    for x in blocks.by_ref() {
+        for (max, x) in max.iter_mut().zip(x.chunks_exact(lanes)) {
+            *max = T::V::<S>::read(x).max(*max);
         }
-        let nan = nan.sum();
-        if nan.is_nan() { nan } else { max.max_lane() }
     }
+    for x in blocks.remainder().chunks(lanes) {
+        max[0] = T::V::<S>::read_or(x, T::neg_infinity()).max(max[0]);
+    }
+    max.into_iter().fold(low, |max, other| max.max(other)).max_lane()
 }
 
 /// Writes `exp(x - max)` to `y` and returns its sum.
@@ -99,7 +104,7 @@ fn exp_part<V: Vector>(x: &[V::Elem], max: V::Elem, y: &mut [V::Elem]) -> V::Ele
     for (x, y) in x.chunks(V::LANES).zip(y.chunks_mut(V::LANES)) {
         V::prefetch_ahead(x);
         V::prefetch_ahead(y);
-        let e = V::read_or(x, V::Elem::of(f64::NEG_INFINITY)).sub(shift).exp();
+        let e = V::read_or(x, V::Elem::of(f64::NEG_INFINITY)).sub(shift).exp_to_one();
         e.write(y);
         sum = sum.add(e);
     }
@@ -108,7 +113,7 @@ fn exp_part<V: Vector>(x: &[V::Elem], max: V::Elem, y: &mut [V::Elem]) -> V::Ele
 
 vectorized! {
     fn softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
-        let sum = exp_row::<S, T>(x, row_max(x), y);
+        let sum = exp_row::<S, T>(x, row_max::<S, T>(x), y);
         let by = T::one() / sum;
         for y in y {
             *y *= by;
@@ -118,7 +123,7 @@ vectorized! {
 
 vectorized! {
     fn log_softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
-        let max = row_max(x);
+        let max = row_max::<S, T>(x);
         let shift = max + exp_row::<S, T>(x, max, y).ln();
         for (x, y) in x.iter().zip(y) {
             *y = *x - shift;

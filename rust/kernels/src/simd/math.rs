@@ -13,6 +13,10 @@ macro_rules! functions {
             math::exp(self)
         }
         #[inline(always)]
+        fn exp_to_one(self) -> Self {
+            math::exp_to_one(self)
+        }
+        #[inline(always)]
         fn ln(self) -> Self {
             math::ln(self)
         }
@@ -62,16 +66,22 @@ fn exp_in_range<V: Vector<Elem = f32>>(x: V) -> V {
 /// normal range.
 #[inline(always)]
 pub fn exp<V: Vector<Elem = f32>>(x: V) -> V {
-    const LOW: f32 = -87.336_54;
     const HIGH: f32 = 88.722_83;
-    // `min` and `max` return their second operand for a NaN, which so survives the clamp.
-    let clamped = V::splat(HIGH).min(V::splat(LOW).max(x));
+    // `min` and `max` return their second operand for a NaN, which so survives.
+    let y = exp_to_one(V::splat(HIGH).min(x));
+    V::select(V::splat(HIGH).lt(x), V::splat(f32::INFINITY), y)
+}
+
+/// [`exp`] of numbers that it does not take out of range.
+#[inline(always)]
+pub fn exp_to_one<V: Vector<Elem = f32>>(x: V) -> V {
+    const LOW: f32 = -87.336_54;
+    let clamped = V::splat(LOW).max(x);
     let n = clamped.mul(V::splat(std::f32::consts::LOG2_E)).round();
     // ln 2 in two parts, the first with trailing zeros so that n times it is exact.
     let r = n.neg_mul_add(V::splat(0.693_359_4), clamped);
     let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
-    let y = exp_near_zero(r).scale_by_power(n).zero_where(x.lt(V::splat(LOW)));
-    V::select(V::splat(HIGH).lt(x), V::splat(f32::INFINITY), y)
+    exp_near_zero(r).scale_by_power(n).zero_where(x.lt(V::splat(LOW)))
 }
 
 /// Natural logarithm: 1 ulp. Denormal inputs count as zero.

@@ -240,6 +240,11 @@ pub trait Vector: Copy {
 
     /// `e^x`; 0 below the smallest normal result, infinity above the range, NaN for NaN.
     fn exp(self) -> Self;
+    /// The same for numbers of at most zero, and NaN.
+    #[inline(always)]
+    fn exp_to_one(self) -> Self {
+        self.exp()
+    }
     /// Natural logarithm; `-inf` at 0, NaN below.
     fn ln(self) -> Self;
     /// Hyperbolic tangent.
