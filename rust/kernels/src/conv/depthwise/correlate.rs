@@ -17,9 +17,14 @@ vectorized! {
         start: Option<T>,
         y: &mut [T],
     ) {
+        // The sums of seven rows, two vectors each, leave registers to others where there are 32.
+        let many = T::V::<S>::TILE_ROWS * T::V::<S>::TILE_VECTORS > 16;
         match moves.kernel {
             [3, 3] if moves.is_dense() => blocks::<T::V<S>, 3, 3, 4>(moves, seen, weight, start, y),
-            [5, 5] if moves.is_dense() => blocks::<T::V<S>, 5, 5, 7>(moves, seen, weight, start, y),
+            [5, 5] if moves.is_dense() && many => {
+                blocks::<T::V<S>, 5, 5, 7>(moves, seen, weight, start, y);
+            }
+            [5, 5] if moves.is_dense() => blocks::<T::V<S>, 5, 5, 4>(moves, seen, weight, start, y),
             _ => correlate_any::<T::V<S>>(moves, seen, weight, start, y),
         }
     }
