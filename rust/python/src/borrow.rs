@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 
 static USES: Mutex<Uses> = Mutex::new(Uses { read: Vec::new(), written: BTreeMap::new() });
 
-#[derive(Default)]
 struct Uses {
     read: Vec<Range<usize>>,
     /// Where each ends, by where it begins; they do not overlap.
