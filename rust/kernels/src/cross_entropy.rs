@@ -11,6 +11,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::loss::{Reduction, check_targets};
 use crate::simd::Vector;
+use crate::softmax::largest;
 use crate::{Element, Error, Result, check_shape, memory, threads, vectorized};
 
 /// Numbers of a row that are looked at twice while they are in the first-level cache.
@@ -169,23 +170,6 @@ pub fn backward<T: Element>(
         backward_rows(&job, piece * step, dy, stats, out);
     });
     Ok(dlogits)
-}
-
-/// Largest number, passing over NaN.
-#[inline(always)]
-fn largest<V: Vector>(x: &[V::Elem]) -> V::Elem {
-    let low = <V::Elem as num_traits::Float>::neg_infinity();
-    let mut max = [V::splat(low); 4];
-    let blocks = x.chunks_exact(4 * V::LANES);
-    for x in blocks.remainder().chunks(V::LANES) {
-        max[0] = V::read_or(x, low).max(max[0]);
-    }
-    for x in blocks {
-        for (i, max) in max.iter_mut().enumerate() {
-            *max = V::read(&x[i * V::LANES..]).max(*max);
-        }
-    }
-    max[0].max(max[1]).max(max[2].max(max[3])).max_lane()
 }
 
 /// Maximum of `x` and sum of `exp(x - maximum)`; a NaN in `x` makes the sum NaN.

@@ -68,24 +68,22 @@ fn zip_rows<T: Element>(
     dx
 }
 
-/// Largest number of `x`, `-inf` where there is none, NaNs aside: the exponential of a NaN makes one of
-/// the sum.
+/// Largest number, `-inf` where there is none, passing over NaN, of which the exponentials make one of
+/// their sum.
 #[inline(always)]
-fn row_max<S: Isa, T: Element>(x: &[T]) -> T {
-    const CHAINS: usize = 4;
-    let lanes = T::V::<S>::LANES;
-    let low = T::V::<S>::splat(T::neg_infinity());
-    let mut max = [low; CHAINS];
-    let mut blocks = x.chunks_exact(CHAINS * lanes);
-    for x in blocks.by_ref() {
-        for (max, x) in max.iter_mut().zip(x.chunks_exact(lanes)) {
-            *max = T::V::<S>::read(x).max(*max);
+pub(crate) fn largest<V: Vector>(x: &[V::Elem]) -> V::Elem {
+    let low = <V::Elem as num_traits::Float>::neg_infinity();
+    let mut max = [V::splat(low); 4];
+    let blocks = x.chunks_exact(4 * V::LANES);
+    for x in blocks.remainder().chunks(V::LANES) {
+        max[0] = V::read_or(x, low).max(max[0]);
+    }
+    for x in blocks {
+        for (i, max) in max.iter_mut().enumerate() {
+            *max = V::read(&x[i * V::LANES..]).max(*max);
         }
     }
-    for x in blocks.remainder().chunks(lanes) {
-        max[0] = T::V::<S>::read_or(x, T::neg_infinity()).max(max[0]);
-    }
-    max.into_iter().fold(low, |max, other| max.max(other)).max_lane()
+    max[0].max(max[1]).max(max[2].max(max[3])).max_lane()
 }
 
 /// Writes `exp(x - max)` to `y` and returns its sum.
@@ -113,7 +111,7 @@ fn exp_part<V: Vector>(x: &[V::Elem], max: V::Elem, y: &mut [V::Elem]) -> V::Ele
 
 vectorized! {
     fn softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
-        let sum = exp_row::<S, T>(x, row_max::<S, T>(x), y);
+        let sum = exp_row::<S, T>(x, largest::<T::V<S>>(x), y);
         let by = T::one() / sum;
         for y in y {
             *y *= by;
@@ -123,7 +121,7 @@ vectorized! {
 
 vectorized! {
     fn log_softmax_row<S, T: Element>(x: &[T], y: &mut [T]) {
-        let max = row_max::<S, T>(x);
+        let max = largest::<T::V<S>>(x);
         let shift = max + exp_row::<S, T>(x, max, y).ln();
         for (x, y) in x.iter().zip(y) {
             *y = *x - shift;
