@@ -124,6 +124,11 @@ impl Bands {
         Self { planes, count, cost: work / count + 100 }
     }
 
+    /// The plane that the band `index` of all belongs to, and which of its bands it is.
+    pub fn place(&self, index: usize) -> (usize, usize) {
+        (index / self.count, index % self.count)
+    }
+
     /// Which of the `rows` of a plane the band `index` has.
     pub fn rows(&self, rows: usize, index: usize) -> Range<usize> {
         threads::part_of(rows, self.count, index)
@@ -237,7 +242,7 @@ impl Gather {
             let mut scratch = [Scratch::zeros(seen_len), Scratch::zeros(seen_len)];
             let mut apart = Scratch::new(bands.most(moves.image[0]) * gathers[0].apart_len);
             for index in piece {
-                let (plane, band) = (index / bands.count, index % bands.count);
+                let (plane, band) = bands.place(index);
                 sum(
                     &gathers[band],
                     plane,

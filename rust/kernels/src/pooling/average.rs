@@ -205,7 +205,7 @@ fn moving_means<T: Element>(
     bands.for_each(|piece| {
         let mut seen = Scratch::zeros(bands.seen_len(moves));
         for index in piece {
-            let (p, band) = (index / bands.count, index % bands.count);
+            let (p, band) = bands.place(index);
             let rows = bands.rows(shape[1], band);
             // SAFETY: bands differ.
             let y = unsafe { out.slice(part(p, moves.out, &rows)) };

@@ -138,7 +138,7 @@ fn tap_maxima<T: Element>(
         let mut seen = Scratch::new(if two || three { 0 } else { bands.seen_len(moves) });
         seen.fill(T::neg_infinity());
         for index in piece {
-            let (p, band) = (index / bands.count, index % bands.count);
+            let (p, band) = bands.place(index);
             let (x, rows) = (&x[p * plane..][..plane], bands.rows(shape[1], band));
             let range = part(p, moves.out, &rows);
             // SAFETY: bands differ.

@@ -150,8 +150,8 @@ pub(super) fn backward<T: Element>(
     let out = Shared::new(dx);
     bands.for_each(|piece| {
         for index in piece {
-            let plane = index / bands.count;
-            let rows = bands.rows(height, index % bands.count);
+            let (plane, band) = bands.place(index);
+            let rows = bands.rows(height, band);
             // SAFETY: bands differ.
             let dx = unsafe { out.slice(part(plane, moves.image, &rows)) };
             let seen = plane * seen..(plane + 1) * seen;

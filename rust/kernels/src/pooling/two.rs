@@ -87,7 +87,7 @@ pub(super) fn backward<T: Element>(
     let out = Shared::new(dx);
     bands.for_each(|piece| {
         for index in piece {
-            let (plane, band) = (index / bands.count, index % bands.count);
+            let (plane, band) = bands.place(index);
             let rows = bands.rows(moves.out[0], band);
             let seen = part(plane, moves.out, &rows);
             // SAFETY: bands differ.

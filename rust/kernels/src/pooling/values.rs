@@ -39,7 +39,7 @@ pub fn max_values<T: Element>(x: ArrayView3<'_, T>, options: &Options) -> Result
         let mut seen = Scratch::new(tall.len().div_ceil(lines.image[1]) * lines.row_len());
         seen.fill(T::neg_infinity());
         for index in piece {
-            let (p, band) = (index / bands.count, index % bands.count);
+            let (p, band) = bands.place(index);
             let (x, rows) = (&x[p * h * w..][..h * w], bands.rows(shape[1], band));
             // SAFETY: bands differ.
             #[allow(unsafe_code)]

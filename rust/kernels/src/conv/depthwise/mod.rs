@@ -82,7 +82,7 @@ pub(super) fn forward<T: Element>(
     bands.for_each(|piece| {
         let mut seen = Scratch::zeros(bands.seen_len(&moves));
         for index in piece {
-            let (plane, band) = (index / bands.count, index % bands.count);
+            let (plane, band) = bands.place(index);
             let rows = bands.rows(shape.out[0], band);
             copy_rows(&moves, &x[plane * shape.plane()..], moves.rows(&rows), &mut seen);
             for kernel in 0..kernels {
@@ -154,7 +154,7 @@ impl<'a, T: Element> Data<'a, T> {
     fn band(&self, bands: &Bands, index: usize, dy: &[T], seen: &mut [T]) {
         let (shape, moves) = (self.shape, &self.moves);
         let (kernels, taps) = (shape.group_o(), shape.taps());
-        let (plane, band) = (index / bands.count, index % bands.count);
+        let (plane, band) = bands.place(index);
         let rows = bands.rows(shape.image[0], band);
         // SAFETY: bands of the image differ.
         let dx = unsafe { self.dx.slice(part(plane, shape.image, &rows)) };
@@ -179,7 +179,7 @@ struct Sums<'a, T> {
 impl<T: Element> Sums<'_, T> {
     fn band(&self, bands: &Bands, index: usize, dy: &[T], seen: &mut [T]) {
         let (shape, moves) = (self.shape, &self.moves);
-        let (plane, band) = (index / bands.count, index % bands.count);
+        let (plane, band) = bands.place(index);
         let rows = bands.rows(shape.out[0], band);
         copy_rows(moves, &self.x[plane * shape.plane()..], moves.rows(&rows), seen);
         let (n, c) = (plane / shape.c, plane % shape.c);
