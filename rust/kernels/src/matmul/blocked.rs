@@ -2,10 +2,11 @@
 
 use super::epilogue::Epilogue;
 use super::micro::{AHEAD, Panels, tile_of};
-use super::pack::{Packed, TileShape, balanced, pack_left, panels_of_rows, tile_shape};
+use super::pack::{Packed, balanced, pack_left, panels_of_rows};
+use super::shape::{TileShape, tile_shape};
 use super::{Mat, Target, work};
 use crate::memory::Scratch;
-use crate::simd::Vector;
+use crate::simd::{MAX_LANES, Vector};
 use crate::{Element, threads, vectorized};
 
 /// Most rows and most numbers of the left matrix in a block, which stays in the second cache.
@@ -14,6 +15,9 @@ const NUMBERS: usize = 224 * 512;
 
 /// Tiles in a block of rows at least, so that a panel of the right matrix is used a few times.
 const TILES: usize = 4;
+
+/// Cost from which a product is cut into more tasks, lest all wait for one.
+const LONG: usize = 1 << 21;
 
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
@@ -47,14 +51,26 @@ pub(super) fn multiply<T: Element>(
     accumulate: bool,
     epilogue: &Epilogue<'_, T>,
 ) {
+    multiply_shaped(a, b, c, accumulate, epilogue, tile_shape::<T>(b.columns));
+}
+
+/// The same by tiles of this height and width.
+pub(super) fn multiply_shaped<T: Element>(
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Target<T>,
+    accumulate: bool,
+    epilogue: &Epilogue<'_, T>,
+    tile: TileShape,
+) {
     let apart = b.row_stride.unsigned_abs() * size_of::<T>();
-    if b.column_stride == 1 && apart <= NEAR_ROWS {
-        return Job { a, b: Right::Rows(b), c, accumulate, epilogue }.run(tile_shape::<T>());
+    if b.column_stride == 1 && apart <= NEAR_ROWS && a.rows < tile.packs_from {
+        return Job { a, b: Right::Rows(b), c, accumulate, epilogue }.run(tile);
     }
-    let width = (PACKED_AT_ONCE / b.rows).max(1024).next_multiple_of(64).min(b.columns);
+    let width = (PACKED_AT_ONCE / b.rows).max(1024).next_multiple_of(tile.columns).min(b.columns);
     for column in (0..b.columns).step_by(width) {
         let count = width.min(b.columns - column);
-        let packed = Packed::of(b.columns_from(column, count));
+        let packed = Packed::shaped(b.columns_from(column, count), tile);
         let whole = count == b.columns;
         let part = Epilogue {
             bias: epilogue.bias.map(|bias| &bias[column..column + count]),
@@ -137,12 +153,13 @@ impl<T: Element> Job<'_, T> {
     /// Shares the product out as blocks of rows, and groups of columns where the rows are few.
     fn run(&self, tile: TileShape) {
         let (a, columns) = (&self.a, self.b.columns());
-        let few = columns <= READ_IN_PLACE || a.rows <= FEW_ROWS;
+        let few = |most| columns <= most || a.rows <= FEW_ROWS;
         let near = a.row_stride == 1 && a.column_stride.unsigned_abs() <= NEAR_COLUMNS;
         let far = a.row_stride > FAR_ROWS && columns > TILES * tile.columns;
-        let in_place = few && (a.column_stride == 1 && !far || near);
+        let in_place =
+            a.column_stride == 1 && !far && few(READ_IN_PLACE) || near && few(tile.reads_lines_to);
         let cost = work(a.rows, columns, a.columns);
-        let (blocks, groups) = share(a.rows, columns, tile, in_place, threads::useful(cost));
+        let (blocks, groups) = share(a.rows, columns, tile, in_place, cost);
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
             let (row, rows) = blocks[task % blocks.len()];
             let (from, to) = groups[task / blocks.len()];
@@ -190,27 +207,27 @@ impl<T: Element> Job<'_, T> {
             let count = tile.columns.min(to - column);
             let width = count.next_multiple_of(tile.lanes);
             let copy = copy.as_mut_ptr();
+            let after = column + tile.columns;
+            let next = match self.b {
+                _ if after >= to => std::ptr::null(),
+                Right::Packed(b) => b.panel(step, after).as_ptr(),
+                Right::Rows(b) => b.at(step, after),
+            };
+            let packed = |start| Panel { start, step: width as isize, width, copy: None, next };
             let right = match self.b {
-                Right::Packed(b) => {
-                    let start = b.panel(step, column).as_ptr();
-                    Panel { start, step: width as isize, copy: None }
-                }
+                Right::Packed(b) => packed(b.panel(step, column).as_ptr()),
                 Right::Rows(b) if count == tile.columns => {
-                    Panel { start: b.at(step, column), step: b.row_stride, copy: Some(copy) }
+                    let start = b.at(step, column);
+                    Panel { start, step: b.row_stride, width, copy: Some(copy), next }
                 }
                 Right::Rows(b) => {
                     let out = std::slice::from_raw_parts_mut(copy, depth * width);
                     panels_of_rows(b.at(step, column), b.row_stride, depth, count, width, out);
-                    Panel { start: copy, step: width as isize, copy: None }
+                    packed(copy.cast_const())
                 }
             };
-            let next = match self.b {
-                _ if column + tile.columns >= to => std::ptr::null(),
-                Right::Packed(b) => b.panel(step, column + tile.columns).as_ptr(),
-                Right::Rows(b) => b.at(step, column + tile.columns),
-            };
-            let c = self.c.at(row, column);
-            panel(rows, depth, left, right, width, next, c, self.c.stride, count, accumulate);
+            let target = Target { start: self.c.at(row, column), ..self.c };
+            panel(rows, depth, tile.rows, left, right, target, count, accumulate);
             if last {
                 self.epilogue.finish(self.c, row, rows, column, count);
             }
@@ -219,15 +236,20 @@ impl<T: Element> Job<'_, T> {
 }
 
 /// Blocks of rows, first and count, and groups of columns, from and to: as many tasks as keep all
-/// threads busy to the end.
+/// threads busy to the end of work of this cost, though one be slower.
 fn share(
     rows: usize,
     columns: usize,
     tile: TileShape,
     in_place: bool,
-    threads: usize,
+    cost: usize,
 ) -> (Spans, Spans) {
-    let tasks = if threads > 1 { 2 * threads } else { 1 };
+    let threads = threads::useful(cost);
+    let tasks = match threads {
+        1 => 1,
+        _ if cost < LONG => 2 * threads,
+        _ => 4 * threads,
+    };
     let panels = columns.div_ceil(tile.columns);
     // A task that packs its left matrix must have a use for it.
     let fewest = if in_place { 4 } else { 16 };
@@ -249,40 +271,41 @@ fn share(
 
 type Spans = Vec<(usize, usize)>;
 
-/// A panel of the right matrix: where it begins, the distance between its steps, and where the first
-/// tile copies it, if it is not packed.
+/// A panel of the right matrix: where it begins, the distance between its steps, their width in whole
+/// vectors, and where the first tile copies it, if it is not packed.
 #[derive(Clone, Copy)]
 struct Panel<T> {
     start: *const T,
     step: isize,
+    width: usize,
     copy: Option<*mut T>,
+    /// The one after it, where that will be used.
+    next: *const T,
 }
 
 vectorized! {
-    /// Tiles down one right panel of `depth` steps of `width` numbers, to `rows` rows of `columns`
-    /// numbers at `c`. The pointers hold what these numbers say. The panel at `next`, if there is
-    /// one, is asked for meanwhile.
+    /// Tiles of at most `tile_rows` down one right panel of `depth` steps of `width` numbers, to `rows`
+    /// rows of `columns` numbers of the target. The pointers hold what these numbers say. The next
+    /// panel, if there is one, is asked for meanwhile.
     fn panel<S, T: Element>(
         rows: usize,
         depth: usize,
+        tile_rows: usize,
         left: Left<T>,
         right: Panel<T>,
-        width: usize,
-        next: *const T,
-        c: *mut T,
-        stride: usize,
+        target: Target<T>,
         columns: usize,
         accumulate: bool,
     ) {
         let lanes = T::V::<S>::LANES;
-        let share = depth.div_ceil(rows.div_ceil(T::V::<S>::TILE_ROWS));
-        for (i, (first, height)) in balanced(rows, T::V::<S>::TILE_ROWS).enumerate() {
+        let share = depth.div_ceil(rows.div_ceil(tile_rows));
+        for (i, (first, height)) in balanced(rows, tile_rows).enumerate() {
             let (a, a_row, a_step) = match left {
                 Left::Packed(a) => (a.wrapping_add(first * depth), 1, height as isize),
                 Left::InPlace(a, row, step) => (a.wrapping_offset(first as isize * row), row, step),
             };
             let (b, b_step, copy) = match right.copy {
-                Some(copy) if i > 0 => (copy.cast_const(), width as isize, None),
+                Some(copy) if i > 0 => (copy.cast_const(), right.width as isize, None),
                 copy => (right.start, right.step, copy),
             };
             // Rows in place that lie one after the other are asked for while those before are used.
@@ -303,23 +326,33 @@ vectorized! {
                 copy: copy.unwrap_or(std::ptr::null_mut()),
                 ahead,
                 ahead_step,
-                next: next.wrapping_offset((i * share) as isize * right.step),
+                next: right.next.wrapping_offset((i * share) as isize * right.step),
                 next_step: right.step,
-                next_lines: if next.is_null() || depth <= SHORT { 0 } else { share },
+                next_lines: if right.next.is_null() || depth <= SHORT { 0 } else { share },
             };
-            let c = c.wrapping_add(first * stride);
             macro_rules! tile {
                 ($n:literal, $copy:literal) => {
-                    tile_of::<T::V<S>, $n, $copy>(height, p, c, stride, columns, accumulate)
+                    tile_of::<T::V<S>, $n, $copy>(
+                        height,
+                        p,
+                        target.at(first, 0),
+                        target.stride,
+                        columns,
+                        accumulate,
+                    )
                 };
             }
             // SAFETY: see above.
             unsafe {
-                match (width > lanes, copy.is_some()) {
-                    (true, true) => tile!(2, true),
-                    (true, false) => tile!(2, false),
-                    (false, true) => tile!(1, true),
-                    (false, false) => tile!(1, false),
+                match (right.width / lanes, copy.is_some()) {
+                    (1, true) => tile!(1, true),
+                    (1, false) => tile!(1, false),
+                    (3, true) if lanes == MAX_LANES => tile!(3, true),
+                    (3, false) if lanes == MAX_LANES => tile!(3, false),
+                    (4, true) if lanes == MAX_LANES => tile!(4, true),
+                    (4, false) if lanes == MAX_LANES => tile!(4, false),
+                    (_, true) => tile!(2, true),
+                    (_, false) => tile!(2, false),
                 }
             }
         }

@@ -128,7 +128,13 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
     }
 }
 
-/// [`tile`] for a height known at run time, at most `V::TILE_ROWS`, and packed right panels.
+/// Most rows of a tile `n` vectors wide; those wider than the usual leave registers of 32 for a row of
+/// the right panel and one number of the left.
+const fn most_rows<V: Vector>(n: usize) -> usize {
+    if n <= V::TILE_VECTORS { V::TILE_ROWS } else { (31 - n) / n }
+}
+
+/// [`tile`] for a height known at run time, at most [`most_rows`].
 ///
 /// # Safety
 /// As for [`tile`].
@@ -144,10 +150,10 @@ pub(super) unsafe fn tile_of<V: Vector, const N: usize, const COPY: bool>(
     macro_rules! heights {
         ($($m:literal)*) => {
             match rows {
-                $($m if $m <= V::TILE_ROWS => {
+                $($m if $m <= most_rows::<V>(N) => {
                     // Distances the compiler knows where the left panel is packed; lower tiles are
                     // whole products of few rows, which seldom are.
-                    if 2 * $m >= V::TILE_ROWS && p.a_row == 1 && p.a_step == $m {
+                    if 2 * $m >= most_rows::<V>(N) && p.a_row == 1 && p.a_step == $m {
                         let p = Panels { a_row: 1, a_step: $m, ..p };
                         tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);
                     } else {

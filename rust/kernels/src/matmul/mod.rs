@@ -18,6 +18,7 @@ mod epilogue;
 mod linear;
 mod micro;
 mod pack;
+mod shape;
 mod skinny;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,9 @@
 use ndarray::ArrayView2;
 
 use super::Mat;
+use super::shape::{TileShape, tile_shape};
 use crate::memory::Scratch;
-use crate::simd::{Isa, Level, MAX_LANES, Vector, isa};
+use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, threads, vectorized};
 
 /// Panels of the right matrix that are packed together.
@@ -23,29 +24,6 @@ const TOGETHER: usize = 8;
 
 /// Rows of the right matrix from the one that is copied to the one that is asked for.
 const AHEAD: usize = 8;
-
-/// Height and width of a tile, the vector that the width is a multiple of, and the rows of the
-/// right matrix in a block, of which a panel stays in the nearest caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TileShape {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) lanes: usize,
-    pub(super) depth: usize,
-}
-
-/// The tile of the instruction set in use; it must say what the vectors' constants say.
-pub(super) fn tile_shape<T: Element>() -> TileShape {
-    let single = size_of::<T>() == 4;
-    let (rows, vectors, lanes) = match (isa(), single) {
-        (Level::Avx512, true) => (14, 2, 16),
-        (Level::Avx2 | Level::Neon, true) => (6, 2, 8),
-        (Level::Portable, true) => (4, 1, 8),
-        (Level::Avx512, false) => (6, 1, 8),
-        (_, false) => (4, 1, 4),
-    };
-    TileShape { rows, columns: vectors * lanes, lanes, depth: 256 }
-}
 
 /// A right-hand matrix `[K, N]` in the layout the inner loops read, for use in many products.
 #[derive(Debug)]
@@ -64,9 +42,14 @@ impl<T: Element> Packed<T> {
 
     /// Packs `b` in blocks of rows that are as equal as can be.
     pub(super) fn of(b: Mat<T>) -> Self {
+        Self::shaped(b, tile_shape::<T>(b.columns))
+    }
+
+    /// The same for tiles of this height and width.
+    pub(super) fn shaped(b: Mat<T>, tile: TileShape) -> Self {
         let blocks = b.rows.div_ceil(DEEPEST).max(1);
         let depth = b.rows.div_ceil(blocks).max(1);
-        let shape = TileShape { depth, ..tile_shape::<T>() };
+        let shape = TileShape { depth, ..tile };
         let padded = b.columns.next_multiple_of(shape.lanes);
         let mut data = Scratch::new(b.rows * padded);
         let group = PANELS * shape.columns;
@@ -315,22 +298,5 @@ mod tests {
         let panels: Vec<_> = balanced(32, 6).collect();
         assert_eq!(panels, [(0, 6), (6, 6), (12, 5), (17, 5), (22, 5), (27, 5)]);
         assert_eq!(balanced(0, 6).map(|(_, height)| height).sum::<usize>(), 0);
-    }
-
-    vectorized! {
-        fn constants<S, T: Element>() -> (usize, usize, usize) {
-            (T::V::<S>::TILE_ROWS, T::V::<S>::TILE_VECTORS, T::V::<S>::LANES)
-        }
-    }
-
-    #[test]
-    fn tile_shape_agrees_with_the_vectors() {
-        fn check<T: Element>() {
-            let shape = tile_shape::<T>();
-            let (rows, vectors, lanes) = constants::<T>();
-            assert_eq!((shape.rows, shape.columns, shape.lanes), (rows, vectors * lanes, lanes));
-        }
-        check::<f32>();
-        check::<f64>();
     }
 }

@@ -98,6 +98,28 @@ fn all_forms<T: Element>() {
 }
 
 #[test]
+fn tiles_of_every_shape_agree() {
+    for tile in shape::tile_shapes::<f32>() {
+        for (m, n, k) in SIZES {
+            let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
+            let bt = random::<f32>(n, k, 4);
+            for (b, form) in [(b.view(), "rows"), (bt.t(), "packed")] {
+                let what = format!("{form} {m}x{n}x{k} by {tile:?}");
+                let mut expected = plain(a.view(), b);
+                let mut c = Array2::zeros((m, n));
+                let target = Target { start: c.as_mut_ptr(), stride: n };
+                for accumulate in [false, true] {
+                    let (a, b) = (Mat::of(a.view()), Mat::of(b));
+                    blocked::multiply_shaped(a, b, target, accumulate, &Epilogue::NONE, tile);
+                }
+                expected *= 2.0;
+                assert_close(c.view(), &expected, &what);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_form_matches_the_textbook() {
     all_forms::<f32>();
     all_forms::<f64>();

@@ -426,6 +426,20 @@ fn choose() -> Result<Level, String> {
     }
 }
 
+/// Whether Intel made the processor.
+pub fn is_intel() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static INTEL: OnceLock<bool> = OnceLock::new();
+        *INTEL.get_or_init(|| {
+            let maker = std::arch::x86_64::__cpuid(0);
+            [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+        })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The level in use, or why `LAMINA_ISA` cannot be followed.
 pub fn level() -> Result<Level, String> {
     LEVEL.get_or_init(choose).clone()
