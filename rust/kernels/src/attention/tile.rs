@@ -75,10 +75,9 @@ vectorized! {
         assert!(n % lanes == 0 && c.len() >= (m - 1) * ldc + n);
         assert!(k == 0 || b.len() >= (k - 1) * ldb + n);
         assert!(k == 0 || a.data.len() > a.at(m - 1, k - 1));
-        // Accumulators must leave registers for one row of `b`: 32 in AVX-512, else 16.
-        let (most_rows, most_vectors) = if lanes == 16 { (8, 3) } else { (6, 2) };
+        let most_vectors = if lanes == MAX_LANES { 4 } else { 2 };
         for (j, vectors) in Split::new(n / lanes, most_vectors) {
-            for (i, rows) in Split::new(m, most_rows) {
+            for (i, rows) in Split::new(m, most_rows(lanes, vectors)) {
                 let (mut vectors, mut first, mut last) = (vectors, 0, k);
                 match skip {
                     Skip::Nothing => {}
@@ -115,6 +114,16 @@ vectorized! {
                 }
             }
         }
+    }
+}
+
+/// Most rows of a tile whose sums leave registers, of 32 in AVX-512 and else 16, for one row of `b`.
+const fn most_rows(lanes: usize, vectors: usize) -> usize {
+    match vectors {
+        _ if lanes < MAX_LANES => 6,
+        4 => 6,
+        3 => 8,
+        _ => 12,
     }
 }
 
@@ -168,24 +177,25 @@ impl<T: Element> Step<T> {
         match vectors {
             1 => self.rows::<S, 1, TRANSPOSED>(rows),
             2 => self.rows::<S, 2, TRANSPOSED>(rows),
-            _ if T::V::<S>::LANES < 16 => unreachable!("more vectors than fit"),
-            _ => self.rows::<S, 3, TRANSPOSED>(rows),
+            3 if T::V::<S>::LANES == MAX_LANES => self.rows::<S, 3, TRANSPOSED>(rows),
+            4 if T::V::<S>::LANES == MAX_LANES => self.rows::<S, 4, TRANSPOSED>(rows),
+            _ => unreachable!("{vectors} vectors"),
         }
     }
 
     #[inline(always)]
     unsafe fn rows<S: Isa, const N: usize, const TRANSPOSED: bool>(self, rows: usize) {
-        match rows {
-            1 => self.run::<S, 1, N, TRANSPOSED>(),
-            2 => self.run::<S, 2, N, TRANSPOSED>(),
-            3 => self.run::<S, 3, N, TRANSPOSED>(),
-            4 => self.run::<S, 4, N, TRANSPOSED>(),
-            5 => self.run::<S, 5, N, TRANSPOSED>(),
-            6 => self.run::<S, 6, N, TRANSPOSED>(),
-            _ if T::V::<S>::LANES < 16 => unreachable!("more rows than fit"),
-            7 => self.run::<S, 7, N, TRANSPOSED>(),
-            _ => self.run::<S, 8, N, TRANSPOSED>(),
+        macro_rules! heights {
+            ($($m:literal)*) => {
+                match rows {
+                    $($m if $m <= most_rows(T::V::<S>::LANES, N) => {
+                        self.run::<S, $m, N, TRANSPOSED>()
+                    })*
+                    _ => unreachable!("{rows} rows"),
+                }
+            };
         }
+        heights!(1 2 3 4 5 6 7 8 9 10 11 12);
     }
 
     #[inline(always)]
