@@ -23,11 +23,17 @@ pub(super) struct TileShape {
     pub(super) reads_lines_to: usize,
 }
 
+/// Whether tiles one vector wide do half of what wide ones do: Intel's processors read little more
+/// than one register of this length a cycle, and such a tile reads one for each product.
+pub(super) fn is_narrow_slow<T: Element>() -> bool {
+    is_intel() && tile_shapes::<T>()[0].lanes == MAX_LANES
+}
+
 /// The tile of a product of `columns` columns, for the instruction set and the processor in use.
 pub(super) fn tile_shape<T: Element>(columns: usize) -> TileShape {
     let [usual, three, four] = tile_shapes::<T>();
     let vectors = columns.div_ceil(usual.lanes);
-    if !is_intel() || vectors <= 2 {
+    if !is_narrow_slow::<T>() || vectors <= 2 {
         return usual;
     }
     // Intel's processors do an eighth more with wide tiles, which read less for each product, and
