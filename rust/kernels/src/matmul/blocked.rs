@@ -16,9 +16,6 @@ const NUMBERS: usize = 224 * 512;
 /// Tiles in a block of rows at least, so that a panel of the right matrix is used a few times.
 const TILES: usize = 4;
 
-/// Cost from which a product is cut into more tasks, lest all wait for one.
-const LONG: usize = 1 << 21;
-
 /// Numbers of the right matrix that are packed at a time.
 const PACKED_AT_ONCE: usize = 1 << 22;
 
@@ -236,7 +233,7 @@ impl<T: Element> Job<'_, T> {
 }
 
 /// Blocks of rows, first and count, and groups of columns, from and to: as many tasks as keep all
-/// threads busy to the end of work of this cost, though one be slower.
+/// threads busy to the end of work of this cost.
 fn share(
     rows: usize,
     columns: usize,
@@ -245,11 +242,7 @@ fn share(
     cost: usize,
 ) -> (Spans, Spans) {
     let threads = threads::useful(cost);
-    let tasks = match threads {
-        1 => 1,
-        _ if cost < LONG => 2 * threads,
-        _ => 4 * threads,
-    };
+    let tasks = if threads > 1 { 2 * threads } else { 1 };
     let panels = columns.div_ceil(tile.columns);
     // A task that packs its left matrix must have a use for it.
     let fewest = if in_place { 4 } else { 16 };
