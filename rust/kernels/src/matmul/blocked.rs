@@ -156,7 +156,7 @@ impl<T: Element> Job<'_, T> {
         let in_place =
             a.column_stride == 1 && !far && few(READ_IN_PLACE) || near && few(tile.reads_lines_to);
         let cost = work(a.rows, columns, a.columns);
-        let (blocks, groups) = share(a.rows, columns, tile, in_place, cost);
+        let (blocks, groups) = share(a.rows, columns, tile, in_place, threads::useful(cost));
         threads::for_each(blocks.len() * groups.len(), cost, |task| {
             let (row, rows) = blocks[task % blocks.len()];
             let (from, to) = groups[task / blocks.len()];
@@ -233,15 +233,14 @@ impl<T: Element> Job<'_, T> {
 }
 
 /// Blocks of rows, first and count, and groups of columns, from and to: as many tasks as keep all
-/// threads busy to the end of work of this cost.
+/// threads busy to the end.
 fn share(
     rows: usize,
     columns: usize,
     tile: TileShape,
     in_place: bool,
-    cost: usize,
+    threads: usize,
 ) -> (Spans, Spans) {
-    let threads = threads::useful(cost);
     let tasks = if threads > 1 { 2 * threads } else { 1 };
     let panels = columns.div_ceil(tile.columns);
     // A task that packs its left matrix must have a use for it.

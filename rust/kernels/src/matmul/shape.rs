@@ -26,7 +26,7 @@ pub(super) struct TileShape {
 /// Whether tiles one vector wide do half of what wide ones do: Intel's processors read little more
 /// than one register of this length a cycle, and such a tile reads one for each product.
 pub(super) fn is_narrow_slow<T: Element>() -> bool {
-    is_intel() && tile_shapes::<T>()[0].lanes == MAX_LANES
+    is_intel() && isa() == Level::Avx512 && size_of::<T>() == 4
 }
 
 /// The tile of a product of `columns` columns, for the instruction set and the processor in use.
