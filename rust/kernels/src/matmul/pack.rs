@@ -20,7 +20,10 @@ const PANELS: usize = 8;
 const DEEPEST: usize = 512;
 
 /// Columns of the left matrix that are copied together.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
+
+/// Columns of the left matrix that are in registers at the same time.
+const AT_ONCE: usize = 8;
 
 /// Rows of the right matrix from the one that is copied to the one that is asked for.
 const AHEAD: usize = 8;
@@ -181,27 +184,60 @@ vectorized! {
         tile_rows: usize,
         out: &mut [T],
     ) {
-        assert!(out.len() >= rows * depth);
         let lanes = T::V::<S>::LANES;
+        assert!(out.len() >= rows * depth && tile_rows <= lanes);
         let out = out.as_mut_ptr();
         for start in (0..depth).step_by(TOGETHER) {
             for (first, height) in balanced(rows, tile_rows) {
-                for k in start..depth.min(start + TOGETHER) {
-                    let column = source.wrapping_offset(k as isize * step).wrapping_add(first);
-                    T::V::<S>::prefetch_far(column.wrapping_offset(TOGETHER as isize * step));
+                let mut k = start;
+                while k < depth.min(start + TOGETHER) {
+                    let from = source.wrapping_offset(k as isize * step).wrapping_add(first);
+                    let to = out.wrapping_add(first * depth + k * height);
                     // SAFETY: a column holds `rows` numbers, and `out` `depth` times as many.
                     unsafe {
-                        let to = out.add(first * depth + k * height);
-                        for i in (0..height).step_by(lanes) {
-                            let count = lanes.min(height - i);
-                            let part = T::V::<S>::load_first(column.add(i), count);
-                            // What a full register writes beyond its column, the next overwrites.
-                            let whole = k * height + i + lanes <= depth * height;
-                            part.store_first(to.add(i), if whole { lanes } else { count });
+                        if k + AT_ONCE <= depth {
+                            // A full register ends before the columns after these do.
+                            let whole = (k + AT_ONCE) * height + lanes <= depth * height;
+                            columns::<T::V<S>, AT_ONCE>(from, step, height, to, whole);
+                            k += AT_ONCE;
+                        } else {
+                            columns::<T::V<S>, 1>(from, step, height, to, false);
+                            k += 1;
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Copies `N` columns of `height` numbers, `step` apart, one after the other: all are read before
+/// the first is written, which reads must not wait for. Where registers are short, what a full one
+/// writes beyond its column is overwritten by the next, if it may be `whole`; long ones would
+/// nearly always write to two cache lines.
+///
+/// # Safety
+/// The columns are readable, and `to` has room for them, and for a register more where `whole`.
+#[inline(always)]
+unsafe fn columns<V: Vector, const N: usize>(
+    from: *const V::Elem,
+    step: isize,
+    height: usize,
+    to: *mut V::Elem,
+    whole: bool,
+) {
+    let mut columns = [V::zero(); N];
+    for (k, column) in columns.iter_mut().enumerate() {
+        let from = from.wrapping_offset(k as isize * step);
+        V::prefetch_far(from.wrapping_offset(TOGETHER as isize * step));
+        *column = V::load_first(from, height);
+    }
+    for (k, column) in columns.iter().enumerate() {
+        let to = to.add(k * height);
+        if V::LANES < MAX_LANES && whole {
+            column.store(to);
+        } else {
+            column.store_first(to, height);
         }
     }
 }
@@ -275,8 +311,9 @@ pub(crate) unsafe fn transposed<S: Isa, T: Element>(
         T::V::<S>::transpose(&mut block);
         for (j, line) in block[..steps].iter().enumerate() {
             let at = (k + j) * width;
-            // What a full register writes beyond its line, the next line overwrites.
-            let whole = wide == width && at + lanes <= depth * width;
+            // What a full register writes beyond its line, the next line overwrites; long ones would
+            // nearly always write to two cache lines.
+            let whole = lanes < MAX_LANES && wide == width && at + lanes <= depth * width;
             line.store_first(out.add(at), if whole { lanes } else { wide });
         }
     }
