@@ -25,6 +25,10 @@ const STRETCH: usize = 96;
 /// Rows of the right matrix that are read together, with a pair of rows of the result: a set of the
 /// first cache holds a line of each, which is where they fall if they lie a power of two apart.
 const TOGETHER: usize = 6;
+/// Columns of the right matrix that are multiplied together.
+const WIDE: usize = 4;
+/// Numbers of the left matrix that stay in the first cache beside columns of the right one.
+const NEAR: usize = 6 << 10;
 
 /// Whether the right matrix should be read where it lies.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
@@ -256,32 +260,69 @@ vectorized! {
         accumulate: bool,
         distant: bool,
     ) {
-        const WIDE: usize = 4;
-        for (column, wide) in groups(columns, WIDE) {
-            let b = b.wrapping_offset(column as isize * step);
-            for (row, height) in balanced(left.count, T::V::<S>::TILE_ROWS / 2) {
-                let rows = Rows { start: left.start.wrapping_offset(row as isize * left.stride), ..left };
-                // SAFETY: rows of `left` and columns of `b` hold `k` numbers each; `c` has these
-                // rows and columns.
-                unsafe {
-                    let c = c.add(row * stride + column);
-                    macro_rules! heights {
-                        ($n:expr, $($m:literal)*) => {
-                            match height {
-                                $($m => dots::<T::V<S>, $m, { $n }>(
-                                    rows, b, step, c, stride, accumulate, distant,
-                                ),)*
-                                _ => unreachable!("{height} rows"),
-                            }
-                        };
-                    }
-                    if wide == WIDE {
-                        heights!(WIDE, 1 2 3 4 5 6 7);
-                    } else {
-                        heights!(1, 1 2 3 4 5 6 7);
+        // All rows are read again with every group of columns, and these once for each few rows.
+        let most = T::V::<S>::TILE_ROWS / 2;
+        let passes = left.count.div_ceil(most);
+        let blocks = if passes > 1 { (left.count * left.len).div_ceil(NEAR) } else { 1 };
+        let block = left.len.div_ceil(blocks).next_multiple_of(T::V::<S>::LANES).max(1);
+        for k in (0..left.len).step_by(block) {
+            let left = left.part(&(k..left.len.min(k + block)));
+            let accumulate = accumulate || k > 0;
+            for (column, wide) in groups(columns, WIDE) {
+                let b = b.wrapping_offset(column as isize * step).wrapping_add(k);
+                let at = b.wrapping_offset(wide as isize * step);
+                let every = if distant { passes } else { 0 };
+                let mut ahead = Ahead { at, step, every, since: 0 };
+                for (row, height) in balanced(left.count, most) {
+                    let start = left.start.wrapping_offset(row as isize * left.stride);
+                    let rows = Rows { start, ..left };
+                    // SAFETY: rows of `left` and columns of `b` hold `k` numbers each; `c` has these
+                    // rows and columns.
+                    unsafe {
+                        let c = c.add(row * stride + column);
+                        macro_rules! heights {
+                            ($n:expr, $($m:literal)*) => {
+                                match height {
+                                    $($m => dots::<T::V<S>, $m, { $n }>(
+                                        rows, b, step, c, stride, accumulate, &mut ahead,
+                                    ),)*
+                                    _ => unreachable!("{height} rows"),
+                                }
+                            };
+                        }
+                        if wide == WIDE {
+                            heights!(WIDE, 1 2 3 4 5 6 7);
+                        } else {
+                            heights!(1, 1 2 3 4 5 6 7);
+                        }
                     }
                 }
             }
+        }
+    }
+}
+
+/// What is asked for of the columns that come next, which are too short for the processor to foresee:
+/// a line of each at a time, spread over the passes of all rows.
+struct Ahead<T> {
+    at: *const T,
+    /// Distance between columns.
+    step: isize,
+    /// Steps from one line to the next, and those since the last.
+    every: usize,
+    since: usize,
+}
+
+impl<T: Element> Ahead<T> {
+    #[inline(always)]
+    fn ask<V: Vector<Elem = T>, const N: usize>(&mut self) {
+        self.since += 1;
+        if self.since == self.every {
+            self.since = 0;
+            for j in 0..N {
+                V::prefetch(self.at.wrapping_offset(j as isize * self.step));
+            }
+            self.at = self.at.wrapping_add(V::LANES);
         }
     }
 }
@@ -304,7 +345,7 @@ unsafe fn dots<V: Vector, const M: usize, const N: usize>(
     c: *mut V::Elem,
     stride: usize,
     accumulate: bool,
-    distant: bool,
+    ahead: &mut Ahead<V::Elem>,
 ) {
     let k = left.len;
     let mut sums = [[V::zero(); N]; M];
@@ -312,13 +353,9 @@ unsafe fn dots<V: Vector, const M: usize, const N: usize>(
     for at in (0..whole).step_by(V::LANES) {
         let mut right = [V::zero(); N];
         for j in 0..N {
-            let column = b.wrapping_offset(j as isize * step).wrapping_add(at);
-            right[j] = V::load(column);
-            // Columns are too short for the processor to foresee the next ones.
-            if distant {
-                V::prefetch(column.wrapping_offset(N as isize * step));
-            }
+            right[j] = V::load(b.wrapping_offset(j as isize * step).wrapping_add(at));
         }
+        ahead.ask::<V, N>();
         for i in 0..M {
             let left = V::load(left.start.offset(i as isize * left.stride).add(at));
             for j in 0..N {
@@ -336,11 +373,12 @@ unsafe fn dots<V: Vector, const M: usize, const N: usize>(
             }
         }
     }
-    for i in 0..M {
-        for j in 0..N {
-            let at = c.add(i * stride + j);
-            let sum = sums[i][j].sum();
-            *at = if accumulate { *at + sum } else { sum };
+    for (i, row) in sums.iter().enumerate() {
+        let c = std::slice::from_raw_parts_mut(c.add(i * stride), N);
+        let (fours, rest) = row.as_chunks::<WIDE>();
+        let fours = fours.iter().flat_map(|&four| V::four_sums(four));
+        for (c, sum) in c.iter_mut().zip(fours.chain(rest.iter().map(|sum| sum.sum()))) {
+            *c = if accumulate { *c + sum } else { sum };
         }
     }
 }

@@ -33,7 +33,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 29] = [
+const SIZES: [(usize, usize, usize); 31] = [
     (20, 1100, 129),
     (5, 16, 64),
     (1, 1, 1),
@@ -63,6 +63,8 @@ const SIZES: [(usize, usize, usize); 29] = [
     (17, 801, 270),
     (345, 33, 17),
     (65, 47, 523),
+    (16, 99, 900),
+    (8, 41, 1000),
 ];
 
 fn all_forms<T: Element>() {

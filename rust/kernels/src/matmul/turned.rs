@@ -5,7 +5,7 @@
 use super::epilogue::Epilogue;
 use super::pack::Packed;
 use super::shape::is_narrow_slow;
-use super::{Mat, Target, blocked, work};
+use super::{Mat, Target, blocked, skinny, work};
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector};
 use crate::{Element, threads, vectorized};
@@ -15,13 +15,12 @@ const ROWS: std::ops::RangeInclusive<usize> = 5..=256;
 /// Columns of the result in a task at most.
 const COLUMNS: usize = 192;
 
-/// Rows and numbers of a left matrix up to which dot products are better where a tile one vector wide
-/// is slow: two tiles of them, which find it in the first cache.
-const DOTS: (usize, usize) = (14, 1 << 13);
+/// Rows up to which dot products are better where a tile one vector wide is slow.
+const DOTS: usize = 16;
 
 /// Whether the shapes are of this kind.
 pub(super) fn suits<T: Element>(a: &Mat<T>, b: &Mat<T>) -> bool {
-    let dots = is_narrow_slow::<T>() && a.rows <= DOTS.0 && a.rows * a.columns <= DOTS.1;
+    let dots = is_narrow_slow::<T>() && a.rows <= DOTS && skinny::suits(a, b);
     let fits = ROWS.contains(&a.rows) && b.columns >= (2 * a.rows).max(64) && b.rows >= 16;
     b.row_stride == 1 && fits && !dots
 }

@@ -213,6 +213,17 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
+    fn four_sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let all = _mm256_hadd_ps(_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
+            let sums = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(out.as_mut_ptr(), sums);
+            out
+        }
+    }
+    #[inline(always)]
     fn max_lane(self) -> f32 {
         // SAFETY: see above.
         unsafe {

@@ -159,6 +159,11 @@ pub trait Vector: Copy {
 
     /// Sum over the lanes, in an order fixed by their number.
     fn sum(self) -> Self::Elem;
+    /// Sums over the lanes of four vectors, which take fewer steps together.
+    #[inline(always)]
+    fn four_sums(vectors: [Self; 4]) -> [Self::Elem; 4] {
+        vectors.map(Self::sum)
+    }
     /// Largest lane.
     fn max_lane(self) -> Self::Elem;
 
@@ -490,4 +495,30 @@ macro_rules! vectorized {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Element;
+
+    vectorized! {
+        fn sums<S, T: Element>(numbers: &[T]) -> ([T; 4], [T; 4]) {
+            let lanes = T::V::<S>::LANES;
+            let vectors = [0, 1, 2, 3].map(|i| T::V::<S>::read(&numbers[i * lanes..(i + 1) * lanes]));
+            (T::V::<S>::four_sums(vectors), vectors.map(|vector| vector.sum()))
+        }
+    }
+
+    #[test]
+    fn four_sums_are_those_of_each() {
+        fn check<T: Element + PartialEq + std::fmt::Debug>() {
+            // Whole numbers add up exactly in any order.
+            let numbers: Vec<T> = (0..4 * MAX_LANES).map(|i| T::of((i * i) as f64)).collect();
+            let (together, each) = sums::<T>(&numbers);
+            assert_eq!(together, each);
+        }
+        check::<f32>();
+        check::<f64>();
+    }
 }
