@@ -25,6 +25,8 @@ const STRETCH: usize = 96;
 /// Rows of the right matrix that are read together, with a pair of rows of the result: a set of the
 /// first cache holds a line of each, which is where they fall if they lie a power of two apart.
 const TOGETHER: usize = 6;
+/// Cost of a task worth cutting columns for.
+const TASK: usize = 10_000;
 /// Columns of the right matrix that are multiplied together.
 const WIDE: usize = 4;
 /// Numbers of the left matrix that stay in the first cache beside columns of the right one.
@@ -68,8 +70,10 @@ pub(super) fn multiply<T: Element>(
     if along && a.rows == 1 && b.rows >= 2 * STRETCH && b.columns <= NEAR_COLUMNS {
         return in_stretches(left, b, c, accumulate, cost, epilogue);
     }
-    // Memory gives long stretches of a row faster than short ones.
-    let tasks = if along { threads::useful(cost) } else { 2 * threads::useful(cost) };
+    // Memory gives long stretches of a row faster than short ones. Columns are cut finer, so that a
+    // slower processor holds nobody up for long.
+    let useful = threads::useful(cost);
+    let tasks = if along { useful } else { (cost / TASK).clamp(2 * useful, 4 * useful) };
     let width = b.columns.div_ceil(tasks).next_multiple_of(16).min(COLUMNS);
     let distant = b.rows * b.columns * size_of::<T>() > CLOSE;
     threads::for_each(b.columns.div_ceil(width), cost, |task| {
