@@ -111,6 +111,12 @@ impl<'a, T: Element> Task<'a, T> {
             transpose(x.k, b, kv_head, tokens.clone(), &mut k_transposed[tile * d * ld..], ld);
             transpose(x.v, b, kv_head, tokens, &mut v_transposed[tile * dv * ld..], ld);
         }
+        let mut dk = Scratch::new(count * width[0]);
+        let mut dv = Scratch::new(count * width[1]);
+        // Keys that no query sees.
+        let seen = if x.causal || t == 0 { t.clamp(keys.start, keys.end) } else { keys.end };
+        dk[(seen - keys.start) * width[0]..].fill(T::zero());
+        dv[(seen - keys.start) * width[1]..].fill(T::zero());
         Self {
             x,
             b,
@@ -121,8 +127,8 @@ impl<'a, T: Element> Task<'a, T> {
             k,
             k_transposed,
             v_transposed,
-            dk: Scratch::zeros(count * width[0]),
-            dv: Scratch::zeros(count * width[1]),
+            dk,
+            dv,
             q: Scratch::new(t * width[0]),
             dy: Scratch::new(t * width[1]),
             dq: Scratch::new(t * width[0]),
@@ -142,17 +148,26 @@ impl<'a, T: Element> Task<'a, T> {
     ) {
         let Sizes { h, t, .. } = self.x.sizes;
         let (b, group) = (self.b, self.x.sizes.group());
-        for head in self.kv_head * group..(self.kv_head + 1) * group {
+        let first_head = self.kv_head * group;
+        for head in first_head..first_head + group {
             copy(self.x.q, b, head, 0..t, self.x.scale, &mut self.q, self.width[0]);
             copy(*dy, b, head, 0..t, T::one(), &mut self.dy, self.width[1]);
             dots(*dy, *y, b, head, &mut self.delta);
-            self.dq.fill(T::zero());
+            // Queries that see none of these keys.
+            let blind = match self.x.causal {
+                _ if self.keys.is_empty() => t,
+                true => self.keys.start.min(t),
+                false => 0,
+            };
+            self.dq[..blind * self.width[0]].fill(T::zero());
             let lse = &lse[(b * h + head) * t..][..t];
             for tile in 0..self.keys.len().div_ceil(KEYS) {
                 let first = self.keys.start + tile * KEYS;
                 let start = if self.x.causal { first / QUERIES * QUERIES } else { 0 };
-                for query in (start..t).step_by(QUERIES) {
-                    self.tile(head, tile, query..(query + QUERIES).min(t), lse);
+                // The last queries see every key that any sees, and so begin all sums of the keys.
+                for query in (start..t).step_by(QUERIES).rev() {
+                    let begins = head == first_head && query + QUERIES >= t;
+                    self.tile(head, tile, query..(query + QUERIES).min(t), lse, begins);
                 }
             }
             let scale = self.x.scale * T::of(LN_2);
@@ -170,8 +185,9 @@ impl<'a, T: Element> Task<'a, T> {
         write(&self.dv, self.width[1], T::one(), &outputs.dv, b, self.kv_head, self.keys.clone());
     }
 
-    /// Adds what one tile of queries and keys gives to all three gradients.
-    fn tile(&mut self, head: usize, tile: usize, queries: Range<usize>, lse: &[T]) {
+    /// Adds what one tile of queries and keys gives to all three gradients; those of the keys and values
+    /// it may begin, that of the queries the first tile of keys does.
+    fn tile(&mut self, head: usize, tile: usize, queries: Range<usize>, lse: &[T], begins: bool) {
         let Sizes { d, dv, .. } = self.x.sizes;
         let ld = self.ld;
         let [width, value_width] = self.width;
@@ -223,7 +239,7 @@ impl<'a, T: Element> Task<'a, T> {
             value_width,
             &mut self.dv[at * value_width..],
             value_width,
-            true,
+            !begins,
             skip(Skip::Before(offset)),
         );
         product(
@@ -233,7 +249,7 @@ impl<'a, T: Element> Task<'a, T> {
             width,
             &mut self.dk[at * width..],
             width,
-            true,
+            !begins,
             skip(Skip::Before(offset)),
         );
         product(
@@ -243,7 +259,7 @@ impl<'a, T: Element> Task<'a, T> {
             width,
             &mut self.dq[queries.start * width..],
             width,
-            true,
+            tile > 0,
             skip(Skip::After(offset + 1)),
         );
     }

@@ -83,7 +83,7 @@ impl<'a, T: Element> Task<'a, T> {
             v,
             q: Scratch::new(QUERIES * distance::<T>(d)),
             scores: Scratch::new(QUERIES * keys),
-            sums: Scratch::zeros(QUERIES * width),
+            sums: Scratch::new(QUERIES * width),
             state: State { max: [T::zero(); QUERIES], sum: [T::zero(); QUERIES] },
         }
     }
@@ -215,9 +215,13 @@ vectorized! {
         lse: &mut [T]
     ) {
         let lanes = T::V::<S>::LANES;
-        for (i, lse) in lse.iter_mut().enumerate() {
-            let sum = state.sum[i];
-            *lse = state.max[i] * T::of(LN_2) + sum.ln();
+        for (i, lse) in lse.chunks_mut(lanes).enumerate() {
+            let at = i * lanes..i * lanes + lse.len();
+            let (max, sum) = (&state.max[at.clone()], &state.sum[at]);
+            let natural = T::V::<S>::splat(T::of(LN_2));
+            T::V::<S>::read(max).mul_add(natural, T::V::<S>::read(sum).ln()).write(lse);
+        }
+        for (i, &sum) in state.sum[..lse.len()].iter().enumerate() {
             let by = if sum == T::zero() { T::zero() } else { T::one() / sum };
             // SAFETY: no other task has this query of this head.
             let y = unsafe { y.row(b, h, t + i) };
