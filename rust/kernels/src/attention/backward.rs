@@ -113,10 +113,17 @@ impl<'a, T: Element> Task<'a, T> {
         }
         let mut dk = Scratch::new(count * width[0]);
         let mut dv = Scratch::new(count * width[1]);
-        // Keys that no query sees.
+        let mut dq = Scratch::new(t * width[0]);
+        // No tile writes keys that no query sees, nor queries that see none of these keys.
         let seen = if x.causal || t == 0 { t.clamp(keys.start, keys.end) } else { keys.end };
         dk[(seen - keys.start) * width[0]..].fill(T::zero());
         dv[(seen - keys.start) * width[1]..].fill(T::zero());
+        let blind = match x.causal {
+            _ if keys.is_empty() => t,
+            true => keys.start.min(t),
+            false => 0,
+        };
+        dq[..blind * width[0]].fill(T::zero());
         Self {
             x,
             b,
@@ -131,7 +138,7 @@ impl<'a, T: Element> Task<'a, T> {
             dv,
             q: Scratch::new(t * width[0]),
             dy: Scratch::new(t * width[1]),
-            dq: Scratch::new(t * width[0]),
+            dq,
             delta: Scratch::new(t),
             p: Scratch::new(QUERIES * ld),
             ds: Scratch::new(QUERIES * ld),
@@ -153,13 +160,6 @@ impl<'a, T: Element> Task<'a, T> {
             copy(self.x.q, b, head, 0..t, self.x.scale, &mut self.q, self.width[0]);
             copy(*dy, b, head, 0..t, T::one(), &mut self.dy, self.width[1]);
             dots(*dy, *y, b, head, &mut self.delta);
-            // Queries that see none of these keys.
-            let blind = match self.x.causal {
-                _ if self.keys.is_empty() => t,
-                true => self.keys.start.min(t),
-                false => 0,
-            };
-            self.dq[..blind * self.width[0]].fill(T::zero());
             let lse = &lse[(b * h + head) * t..][..t];
             for tile in 0..self.keys.len().div_ceil(KEYS) {
                 let first = self.keys.start + tile * KEYS;

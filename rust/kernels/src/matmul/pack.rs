@@ -212,12 +212,11 @@ vectorized! {
 }
 
 /// Copies `N` columns of `height` numbers, `step` apart, one after the other: all are read before
-/// the first is written, which reads must not wait for. Where registers are short, what a full one
-/// writes beyond its column is overwritten by the next, if it may be `whole`; long ones would
-/// nearly always write to two cache lines.
+/// the first is written, which reads must not wait for.
 ///
 /// # Safety
-/// The columns are readable, and `to` has room for them, and for a register more where `whole`.
+/// The columns are readable; `to` has room for them, and for a full register in place of the last
+/// where `whole`.
 #[inline(always)]
 unsafe fn columns<V: Vector, const N: usize>(
     from: *const V::Elem,
@@ -233,12 +232,22 @@ unsafe fn columns<V: Vector, const N: usize>(
         *column = V::load_first(from, height);
     }
     for (k, column) in columns.iter().enumerate() {
-        let to = to.add(k * height);
-        if V::LANES < MAX_LANES && whole {
-            column.store(to);
-        } else {
-            column.store_first(to, height);
-        }
+        store_line(*column, to.add(k * height), height, whole);
+    }
+}
+
+/// Writes the first `count` lanes of `line`, or all where it may be `whole`: what a short register
+/// writes beyond its line, the next line overwrites. Long ones would nearly always write to two
+/// cache lines.
+///
+/// # Safety
+/// There is room for `count` numbers, and for a full register where `whole`.
+#[inline(always)]
+unsafe fn store_line<V: Vector>(line: V, to: *mut V::Elem, count: usize, whole: bool) {
+    if V::LANES < MAX_LANES && whole {
+        line.store(to);
+    } else {
+        line.store_first(to, count);
     }
 }
 
@@ -311,10 +320,8 @@ pub(crate) unsafe fn transposed<S: Isa, T: Element>(
         T::V::<S>::transpose(&mut block);
         for (j, line) in block[..steps].iter().enumerate() {
             let at = (k + j) * width;
-            // What a full register writes beyond its line, the next line overwrites; long ones would
-            // nearly always write to two cache lines.
-            let whole = lanes < MAX_LANES && wide == width && at + lanes <= depth * width;
-            line.store_first(out.add(at), if whole { lanes } else { wide });
+            let whole = wide == width && at + lanes <= depth * width;
+            store_line(*line, out.add(at), wide, whole);
         }
     }
 }

@@ -265,54 +265,72 @@ vectorized! {
         distant: bool,
     ) {
         // All rows are read again with every group of columns, and these once for each few rows.
-        let most = T::V::<S>::TILE_ROWS / 2;
-        let passes = left.count.div_ceil(most);
+        let passes = left.count.div_ceil(T::V::<S>::TILE_ROWS / 2);
         let blocks = if passes > 1 { (left.count * left.len).div_ceil(NEAR) } else { 1 };
         let block = left.len.div_ceil(blocks).next_multiple_of(T::V::<S>::LANES).max(1);
         for k in (0..left.len).step_by(block) {
             let left = left.part(&(k..left.len.min(k + block)));
-            let accumulate = accumulate || k > 0;
-            for (column, wide) in groups(columns, WIDE) {
-                let b = b.wrapping_offset(column as isize * step).wrapping_add(k);
-                let at = b.wrapping_offset(wide as isize * step);
-                let every = if distant { passes } else { 0 };
-                let mut ahead = Ahead { at, step, every, since: 0 };
-                for (row, height) in balanced(left.count, most) {
-                    let start = left.start.wrapping_offset(row as isize * left.stride);
-                    let rows = Rows { start, ..left };
-                    // SAFETY: rows of `left` and columns of `b` hold `k` numbers each; `c` has these
-                    // rows and columns.
-                    unsafe {
-                        let c = c.add(row * stride + column);
-                        macro_rules! heights {
-                            ($n:expr, $($m:literal)*) => {
-                                match height {
-                                    $($m => dots::<T::V<S>, $m, { $n }>(
-                                        rows, b, step, c, stride, accumulate, &mut ahead,
-                                    ),)*
-                                    _ => unreachable!("{height} rows"),
-                                }
-                            };
-                        }
-                        if wide == WIDE {
-                            heights!(WIDE, 1 2 3 4 5 6 7);
-                        } else {
-                            heights!(1, 1 2 3 4 5 6 7);
-                        }
+            let every = if distant { passes } else { 0 };
+            // SAFETY: rows of `left` and columns of `b` hold as many numbers; `c` has these rows and
+            // columns.
+            unsafe {
+                let b = b.wrapping_add(k);
+                block_across::<T::V<S>>(left, b, step, c, stride, columns, accumulate || k > 0, every);
+            }
+        }
+    }
+}
+
+/// [`rows_across`] for numbers that stay in the first cache; the next columns are asked for at `every`
+/// so many steps, or never where that is 0.
+///
+/// # Safety
+/// The rows and columns hold `left.len` numbers each, and `c` has these rows and columns.
+#[inline(always)]
+unsafe fn block_across<V: Vector>(
+    left: Rows<V::Elem>,
+    b: *const V::Elem,
+    step: isize,
+    c: *mut V::Elem,
+    stride: usize,
+    columns: usize,
+    accumulate: bool,
+    every: usize,
+) {
+    for (column, wide) in groups(columns, WIDE) {
+        let b = b.wrapping_offset(column as isize * step);
+        let mut ahead =
+            Ahead { at: b.wrapping_offset(wide as isize * step), step, every, since: 0 };
+        for (row, height) in balanced(left.count, V::TILE_ROWS / 2) {
+            let rows =
+                Rows { start: left.start.wrapping_offset(row as isize * left.stride), ..left };
+            let c = c.add(row * stride + column);
+            macro_rules! heights {
+                ($n:expr, $($m:literal)*) => {
+                    match height {
+                        $($m => dots::<V, $m, { $n }>(
+                            rows, b, step, c, stride, accumulate, &mut ahead,
+                        ),)*
+                        _ => unreachable!("{height} rows"),
                     }
-                }
+                };
+            }
+            if wide == WIDE {
+                heights!(WIDE, 1 2 3 4 5 6 7);
+            } else {
+                heights!(1, 1 2 3 4 5 6 7);
             }
         }
     }
 }
 
 /// What is asked for of the columns that come next, which are too short for the processor to foresee:
-/// a line of each at a time, spread over the passes of all rows.
+/// a register of each at a time, spread over the passes of all rows.
 struct Ahead<T> {
     at: *const T,
     /// Distance between columns.
     step: isize,
-    /// Steps from one line to the next, and those since the last.
+    /// Steps from one time to the next, never where that is 0, and those since the last.
     every: usize,
     since: usize,
 }
