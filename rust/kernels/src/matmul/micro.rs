@@ -15,7 +15,8 @@ pub(super) struct Panels<T> {
     pub(super) b_step: isize,
     /// Where a tile that copies the right panel puts it, step after step.
     pub(super) copy: *mut T,
-    /// What will be needed of the left matrix, and how many numbers further on that is at each step.
+    /// What will be needed of the left matrix, and how many numbers further on that is at each step;
+    /// a tall tile looks ahead by itself where rows lie far apart.
     pub(super) ahead: *const T,
     pub(super) ahead_step: usize,
     /// Lines of the next right panel, and the distance between them.
@@ -25,21 +26,37 @@ pub(super) struct Panels<T> {
 }
 
 /// Steps of a tall tile from one time that memory is asked for to the next. All at once would
-/// hold up what the first steps ask the nearest cache for.
-const CHUNK: usize = 8;
+/// hold up what the first steps ask the nearest cache for. As many numbers of a row lie in one line,
+/// and there are no more rows than steps.
+const CHUNK: usize = 16;
+
+/// Numbers of a row from the one in use to those that the nearest cache is asked for.
+const AHEAD_IN_ROW: usize = 4 * CHUNK;
 
 /// Steps of a right panel from the one in use to the one that the nearest cache is asked for; twice
 /// as many of a packed left panel, whose steps are half as long.
 pub(super) const AHEAD: isize = 8;
 
+/// The same address, of which the compiler does not know that it is.
+#[inline(always)]
+fn hidden<T>(mut at: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: nothing is done to it.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) at, options(pure, readonly, nostack, preserves_flags));
+    }
+    at
+}
+
 /// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
-/// right panel where its next readers find it in order.
+/// right panel where its next readers find it in order. With `NEXT` the numbers of a step lie one
+/// after the other in the left panel.
 ///
 /// # Safety
-/// The panels hold `k` steps of `M` numbers and of `N` full vectors (`columns` numbers where
-/// `masked`); `c` has `M` rows of `columns` numbers, `c_row` apart.
+/// The panels hold `k` steps of `M` numbers and of `N` full vectors; those of the right one follow
+/// each other unless it is copied. `c` has `M` rows of `columns` numbers, `c_row` apart.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool>(
+unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, const NEXT: bool>(
     p: Panels<V::Elem>,
     c: *mut V::Elem,
     c_row: usize,
@@ -47,36 +64,33 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
     accumulate: bool,
 ) {
     let mut sums = [[V::zero(); N]; M];
+    let b_step = if COPY { p.b_step } else { (N * V::LANES) as isize };
+    let a_row = if NEXT { 1 } else { p.a_row };
     let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
     // With 16 registers the compiler would keep the sums of such a loop in memory.
     let tall = M * N > 16;
-    let spread = tall && p.k >= CHUNK * M;
-    let (chunk, lines) = match spread {
-        true => (CHUNK, (p.next_lines * CHUNK).div_ceil(p.k)),
-        false => (p.k, p.next_lines),
-    };
-    if !spread {
-        for i in 0..M {
-            for j in 0..N {
-                V::prefetch_far(c.wrapping_add(i * c_row + j * V::LANES));
-            }
-        }
-    }
+    let chunk = if tall { CHUNK } else { p.k };
+    let each = |lines: usize| (lines * chunk).div_ceil(p.k);
+    let (c_lines, next_lines) = (each(M), each(p.next_lines));
+    let ahead_step = if tall && !NEXT { a_row } else { p.ahead_step as isize };
     let (mut rest, mut c_line) = (p.k, c);
     while rest > 0 {
-        if spread {
+        for _ in 0..c_lines {
             for j in 0..N {
                 V::prefetch_far(c_line.wrapping_add(j * V::LANES));
             }
             c_line = c_line.wrapping_add(c_row);
         }
-        for _ in 0..lines {
+        for _ in 0..next_lines {
             for j in 0..N {
                 V::prefetch_far(next.wrapping_add(j * V::LANES));
             }
             // Rows need not begin where a cache line does.
             V::prefetch_far(next.wrapping_add(N * V::LANES - 1));
             next = next.wrapping_offset(p.next_step);
+        }
+        if tall && !NEXT {
+            ahead = a.wrapping_add(AHEAD_IN_ROW);
         }
         let steps = if tall { rest.min(chunk) } else { rest };
         rest -= steps;
@@ -86,20 +100,31 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY:
                 right[j] = V::load(b.add(j * V::LANES));
                 if COPY {
                     right[j].store(copy.add(j * V::LANES));
-                } else if tall {
-                    V::prefetch(b.wrapping_offset(AHEAD * p.b_step).wrapping_add(j * V::LANES));
+                }
+                if tall {
+                    V::prefetch(b.wrapping_offset(AHEAD * b_step).wrapping_add(j * V::LANES));
                 }
             }
+            let mut row = a;
             for i in 0..M {
-                let left = V::splat(*a.offset(i as isize * p.a_row));
+                // Three rows are reached from one address; left alone the compiler adds up another
+                // for each row, which costs as much as what it is for.
+                if !NEXT && !COPY && i > 0 && i % 3 == 0 {
+                    row = hidden(row.wrapping_offset(3 * a_row));
+                }
+                let left = V::splat(match (NEXT, COPY) {
+                    (true, _) => *a.add(i),
+                    (_, true) => *a.wrapping_offset(i as isize * a_row),
+                    _ => *row.wrapping_offset((i % 3) as isize * a_row),
+                });
                 for j in 0..N {
                     sums[i][j] = left.mul_add(right[j], sums[i][j]);
                 }
             }
             V::prefetch(ahead);
-            ahead = ahead.wrapping_add(p.ahead_step);
+            ahead = ahead.wrapping_offset(ahead_step);
             a = a.wrapping_offset(p.a_step);
-            b = b.wrapping_offset(p.b_step);
+            b = b.wrapping_offset(b_step);
             copy = copy.wrapping_add(N * V::LANES);
         }
     }
@@ -151,13 +176,11 @@ pub(super) unsafe fn tile_of<V: Vector, const N: usize, const COPY: bool>(
         ($($m:literal)*) => {
             match rows {
                 $($m if $m <= most_rows::<V>(N) => {
-                    // Distances the compiler knows where the left panel is packed; lower tiles are
-                    // whole products of few rows, which seldom are.
-                    if 2 * $m >= most_rows::<V>(N) && p.a_row == 1 && p.a_step == $m {
-                        let p = Panels { a_row: 1, a_step: $m, ..p };
-                        tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);
+                    // Lower tiles are whole products of few rows, which are seldom packed.
+                    if 2 * $m >= most_rows::<V>(N) && p.a_row == 1 {
+                        tile::<V, $m, N, COPY, true>(p, c, c_row, columns, accumulate);
                     } else {
-                        tile::<V, $m, N, COPY>(p, c, c_row, columns, accumulate);
+                        tile::<V, $m, N, COPY, false>(p, c, c_row, columns, accumulate);
                     }
                 })*
                 _ => unreachable!("a tile of {rows} rows"),
