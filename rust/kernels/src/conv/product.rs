@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::simd::{Isa, Vector};
+use crate::simd::{Isa, Vector, addresses};
 use crate::{Element, vectorized};
 
 /// Steps of the sum between visits to the output, so that a panel of `b` stays in the first cache.
@@ -10,6 +10,11 @@ const DEPTH: usize = 128;
 
 /// Rows of a tile of the output.
 const ROWS: usize = 6;
+
+/// Steps between looks ahead in the left operand, and steps of the right one that are asked for
+/// before they are used.
+const CHUNK: usize = 16;
+const AHEAD: usize = 8;
 
 /// The left operand: `a(row, step) = start[row * row_stride + step * step_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +51,7 @@ vectorized! {
                     strips::<S, T, 1>(a, steps, b, width, c, 0, add);
                 } else if T::V::<S>::LANES == 16 {
                     let done = strips::<S, T, 4>(a, steps, b, width, c, 0, add);
+                    let done = strips::<S, T, 3>(a, steps, b, width, c, done, add);
                     let done = strips::<S, T, 2>(a, steps, b, width, c, done, add);
                     strips::<S, T, 1>(a, steps, b, width, c, done, add);
                 } else {
@@ -120,20 +126,36 @@ unsafe fn tile<S: Isa, T: Element, const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    let mut a = a;
-    for _ in 0..steps {
-        let mut row = [T::V::<S>::zero(); VECTORS];
-        for (j, row) in row.iter_mut().enumerate() {
-            *row = T::V::<S>::load(b.add(j * lanes));
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let x = T::V::<S>::splat(*a.add(i * row_stride));
-            for (sum, row) in sums.iter_mut().zip(row) {
-                *sum = x.mul_add(row, *sum);
+    // With 16 registers the compiler would keep the sums of such a loop in memory.
+    let chunk = if ROWS * VECTORS > 16 { CHUNK } else { steps };
+    let (mut a, mut rest) = (a, steps);
+    while rest > 0 {
+        // Of numbers that follow each other in a row as many as a chunk has steps lie in one line.
+        let (mut ahead, next) = match step_stride {
+            1 if chunk > CHUNK => (a, 1),
+            1 => (a.wrapping_add(4 * CHUNK), row_stride),
+            _ => (a.wrapping_add(AHEAD * step_stride), step_stride),
+        };
+        let now = rest.min(chunk);
+        rest -= now;
+        for _ in 0..now {
+            let mut row = [T::V::<S>::zero(); VECTORS];
+            for (j, row) in row.iter_mut().enumerate() {
+                *row = T::V::<S>::load(b.add(j * lanes));
+                T::V::<S>::prefetch(b.wrapping_add(AHEAD * width + j * lanes));
             }
+            let left: [_; ROWS] = addresses(a, row_stride as isize);
+            for (sums, left) in sums.iter_mut().zip(left) {
+                let x = T::V::<S>::splat(*left);
+                for (sum, row) in sums.iter_mut().zip(row) {
+                    *sum = x.mul_add(row, *sum);
+                }
+            }
+            T::V::<S>::prefetch(ahead);
+            ahead = ahead.wrapping_add(next);
+            a = a.wrapping_add(step_stride);
+            b = b.wrapping_add(width);
         }
-        a = a.add(step_stride);
-        b = b.add(width);
     }
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {

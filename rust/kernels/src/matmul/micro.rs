@@ -1,6 +1,6 @@
 //! The innermost loop: a tile of the product that stays in registers.
 
-use crate::simd::Vector;
+use crate::simd::{Vector, addresses};
 
 /// What one tile needs: `k` steps down the left panel and the right panel.
 #[derive(Clone, Copy)]
@@ -36,17 +36,6 @@ const AHEAD_IN_ROW: usize = 4 * CHUNK;
 /// Steps of a right panel from the one in use to the one that the nearest cache is asked for; twice
 /// as many of a packed left panel, whose steps are half as long.
 pub(super) const AHEAD: isize = 8;
-
-/// The same address, of which the compiler does not know that it is.
-#[inline(always)]
-fn hidden<T>(mut at: *const T) -> *const T {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: nothing is done to it.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) at, options(pure, readonly, nostack, preserves_flags));
-    }
-    at
-}
 
 /// Writes `M` rows of at most `N` vectors, `columns` numbers wide, at `c`; with `COPY` also puts the
 /// right panel where its next readers find it in order. With `NEXT` the numbers of a step lie one
@@ -105,18 +94,13 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
                     V::prefetch(b.wrapping_offset(AHEAD * b_step).wrapping_add(j * V::LANES));
                 }
             }
-            let mut row = a;
+            // Between stores the compiler would not keep all sums in registers.
+            let rows: [_; M] = match NEXT || COPY {
+                true => std::array::from_fn(|i| a.wrapping_offset(i as isize * a_row)),
+                false => addresses(a, a_row),
+            };
             for i in 0..M {
-                // Three rows are reached from one address; left alone the compiler adds up another
-                // for each row, which costs as much as what it is for.
-                if !NEXT && !COPY && i > 0 && i % 3 == 0 {
-                    row = hidden(row.wrapping_offset(3 * a_row));
-                }
-                let left = V::splat(match (NEXT, COPY) {
-                    (true, _) => *a.add(i),
-                    (_, true) => *a.wrapping_offset(i as isize * a_row),
-                    _ => *row.wrapping_offset((i % 3) as isize * a_row),
-                });
+                let left = V::splat(*rows[i]);
                 for j in 0..N {
                     sums[i][j] = left.mul_add(right[j], sums[i][j]);
                 }

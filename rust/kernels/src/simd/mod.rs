@@ -63,6 +63,31 @@ pub fn prefetch<const NEAR: bool>(at: *const u8) {
     let _ = at;
 }
 
+/// `at` and the addresses of `M - 1` numbers after it, each `apart` numbers from the one before, for
+/// the loads of a loop: three are reached from one register. Left alone the compiler adds up
+/// another for each, which takes as long as what it is for.
+#[inline(always)]
+pub fn addresses<T, const M: usize>(at: *const T, apart: isize) -> [*const T; M] {
+    let mut from = at;
+    std::array::from_fn(|i| {
+        if i > 0 && i % 3 == 0 {
+            from = hidden(from.wrapping_offset(3 * apart));
+        }
+        from.wrapping_offset((i % 3) as isize * apart)
+    })
+}
+
+/// The same address, of which the compiler does not know where it comes from.
+#[inline(always)]
+fn hidden<T>(mut at: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: nothing is done to it.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) at, options(pure, readonly, nostack, preserves_flags));
+    }
+    at
+}
+
 /// A register of numbers. Comparisons give a mask; a NaN compares false.
 pub trait Vector: Copy {
     /// The number in each lane.
