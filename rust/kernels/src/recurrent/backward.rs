@@ -155,8 +155,10 @@ pub fn backward<T: Element, C: Cell>(
             bias: shared.3,
             blocks: cut.blocks,
         };
-        threads::for_each(cut.tasks(dirs), cost, |task| {
-            retreat::<T, C>(&step, cut.part(task));
+        let tasks = cut.tasks(dirs);
+        let order = threads::to_and_fro(tasks, index);
+        threads::for_each(tasks, cost, |number| {
+            retreat::<T, C>(&step, cut.part(order(number)));
         });
         std::mem::swap(&mut after, &mut here);
     }

@@ -130,8 +130,10 @@ pub fn forward<T: Element, C: Cell>(
             gates: shared.2,
             extra: shared.3,
         };
-        threads::for_each(cut.tasks(dirs), cost, |task| {
-            advance::<T, C>(&step, cut.part(task));
+        let tasks = cut.tasks(dirs);
+        let order = threads::to_and_fro(tasks, index);
+        threads::for_each(tasks, cost, |number| {
+            advance::<T, C>(&step, cut.part(order(number)));
         });
         std::mem::swap(&mut before, &mut after);
     }

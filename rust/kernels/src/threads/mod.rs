@@ -9,6 +9,7 @@
 
 mod interruptions;
 mod processor;
+mod shared;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use interruptions::Interruptions;
 use processor::{NOWHERE, keep_off, processor};
+pub use shared::Shared;
 
 /// Most threads the pool will ever run.
 pub const MAX_THREADS: usize = 256;
@@ -376,11 +378,10 @@ impl Pool {
         if self.wanted.load(Ordering::Relaxed) != threads - 1 {
             self.grow(threads - 1);
         }
-        let share = tasks.div_ceil(threads);
         let stretches = (0..threads)
-            .map(|i| Stretch {
-                next: AtomicUsize::new((i * share).min(tasks)),
-                end: ((i + 1) * share).min(tasks),
+            .map(|thread| {
+                let Range { start, end } = stretch(tasks, threads, thread);
+                Stretch { next: AtomicUsize::new(start), end }
             })
             .collect();
         CALLER.with_borrow_mut(|caller| {
@@ -444,6 +445,27 @@ pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
     }
 }
 
+/// The numbers of `tasks` on which one of `threads` threads starts.
+fn stretch(tasks: usize, threads: usize, thread: usize) -> Range<usize> {
+    let share = tasks.div_ceil(threads);
+    (thread * share).min(tasks)..((thread + 1) * share).min(tasks)
+}
+
+/// Which task to run as which number of round `round`, where every round has the same `tasks`: in
+/// every other one each thread goes through its stretch from the end, where what it read last is
+/// still near.
+pub fn to_and_fro(tasks: usize, round: usize) -> impl Fn(usize) -> usize + Sync {
+    // Asked once: the number may change while the round runs.
+    let threads = num_threads();
+    move |number| {
+        if round.is_multiple_of(2) {
+            return number;
+        }
+        let Range { start, end } = stretch(tasks, threads, number / tasks.div_ceil(threads));
+        start + end - 1 - number
+    }
+}
+
 /// The results of `run(0)` to `run(tasks - 1)` in that order, for sums that must not depend on
 /// the number of threads.
 pub fn map<R: Send>(tasks: usize, cost: usize, run: impl Fn(usize) -> R + Sync) -> Vec<R> {
@@ -473,51 +495,6 @@ pub fn for_each_piece<T: Send>(
     });
 }
 
-/// A slice of which several tasks write parts that do not overlap.
-#[derive(Debug, Clone, Copy)]
-pub struct Shared<T> {
-    start: *mut T,
-    len: usize,
-}
-
-// SAFETY: whoever calls `slice` promises that parts do not overlap.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// Shares `whole`, which must outlive every part taken.
-    pub fn new(whole: &mut [T]) -> Self {
-        Self { start: whole.as_mut_ptr(), len: whole.len() }
-    }
-
-    /// The part `range`.
-    ///
-    /// # Safety
-    /// The slice given to `new` is still borrowed, and no other part in use overlaps this one.
-    ///
-    /// # Panics
-    /// Where the range leaves the slice.
-    #[allow(clippy::mut_from_ref)]
-    #[inline]
-    pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "part outside the slice");
-        // SAFETY: the range is inside, and the caller promises that it is not shared.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-
-    /// Address of the number `index`, for parts that are not contiguous.
-    ///
-    /// # Panics
-    /// Where the index is past the end.
-    #[inline]
-    pub fn at(&self, index: usize) -> *mut T {
-        assert!(index <= self.len, "part outside the slice");
-        // SAFETY: inside the slice or one past its end.
-        unsafe { self.start.add(index) }
-    }
-}
-
 /// Part `index` of `whole` things cut into `parts` nearly equal ones.
 pub const fn part_of(whole: usize, parts: usize, index: usize) -> Range<usize> {
     index * whole / parts..(index + 1) * whole / parts
@@ -532,6 +509,17 @@ pub fn piece_len(items: usize, cost_per_item: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn to_and_fro_leaves_no_task_out() {
+        for tasks in [1, 2, 3, 7, 16, 41] {
+            for round in 0..4 {
+                let mut order: Vec<_> = (0..tasks).map(to_and_fro(tasks, round)).collect();
+                order.sort_unstable();
+                assert_eq!(order, (0..tasks).collect::<Vec<_>>(), "{tasks} tasks, round {round}");
+            }
+        }
+    }
 
     #[test]
     fn every_task_runs_once_for_any_number_of_threads() {
