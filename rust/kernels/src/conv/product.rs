@@ -11,9 +11,11 @@ const DEPTH: usize = 128;
 /// Rows of a tile of the output.
 const ROWS: usize = 6;
 
-/// Steps between looks ahead in the left operand, and steps of the right one that are asked for
-/// before they are used.
+/// Steps from one time that the left operand is asked for to the next: as many numbers of a row lie
+/// in one line.
 const CHUNK: usize = 16;
+
+/// Steps from the one in use to the one that the nearest cache is asked for.
 const AHEAD: usize = 8;
 
 /// The left operand: `a(row, step) = start[row * row_stride + step * step_stride]`.
@@ -126,11 +128,11 @@ unsafe fn tile<S: Isa, T: Element, const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    // With 16 registers the compiler would keep the sums of such a loop in memory.
+    // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let chunk = if ROWS * VECTORS > 16 { CHUNK } else { steps };
     let (mut a, mut rest) = (a, steps);
     while rest > 0 {
-        // Of numbers that follow each other in a row as many as a chunk has steps lie in one line.
+        // A line of each row in turn, or of each step; rows without end would be asked for in vain.
         let (mut ahead, next) = match step_stride {
             1 if chunk > CHUNK => (a, 1),
             1 => (a.wrapping_add(4 * CHUNK), row_stride),

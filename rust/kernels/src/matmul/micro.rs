@@ -11,7 +11,7 @@ pub(super) struct Panels<T> {
     pub(super) a_row: isize,
     pub(super) a_step: isize,
     pub(super) b: *const T,
-    /// Distance in the right panel between steps.
+    /// Distance in the right panel between steps, where it is copied.
     pub(super) b_step: isize,
     /// Where a tile that copies the right panel puts it, step after step.
     pub(super) copy: *mut T,
@@ -56,7 +56,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
     let b_step = if COPY { p.b_step } else { (N * V::LANES) as isize };
     let a_row = if NEXT { 1 } else { p.a_row };
     let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
-    // With 16 registers the compiler would keep the sums of such a loop in memory.
+    // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
     let chunk = if tall { CHUNK } else { p.k };
     let each = |lines: usize| (lines * chunk).div_ceil(p.k);
