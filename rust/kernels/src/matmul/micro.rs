@@ -58,7 +58,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
     let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
     // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
-    let chunk = if tall { CHUNK.min(p.k) } else { p.k };
+    let chunk = if tall { CHUNK } else { p.k };
     let each = |lines: usize| (lines * chunk).div_ceil(p.k);
     let (c_lines, next_lines) = (each(M), each(p.next_lines));
     let ahead_step = if tall && !NEXT { a_row } else { p.ahead_step as isize };
