@@ -59,7 +59,8 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
     // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
     let chunk = if tall { CHUNK } else { p.k };
-    let each = |lines: usize| (lines * chunk).div_ceil(p.k);
+    // Of a product of fewer steps than a chunk no more than there is.
+    let each = |lines: usize| (lines * chunk).div_ceil(p.k.max(chunk));
     let (c_lines, next_lines) = (each(M), each(p.next_lines));
     let ahead_step = if tall && !NEXT { a_row } else { p.ahead_step as isize };
     let (mut rest, mut c_line) = (p.k, c);
