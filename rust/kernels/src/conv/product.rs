@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::simd::{Isa, Vector, addresses};
+use crate::simd::{Isa, MAX_LANES, Vector, addresses, prefetch};
 use crate::{Element, vectorized};
 
 /// Steps of the sum between visits to the output, so that a panel of `b` stays in the first cache.
@@ -27,141 +27,193 @@ pub(super) struct Left<'a, T> {
     pub(super) rows: usize,
 }
 
+/// What is read after a product, asked for into the second cache while it runs.
+struct Next<T> {
+    at: [*const T; 2],
+    /// Lines of each at a time.
+    lines: [usize; 2],
+}
+
+impl<T: Element> Next<T> {
+    /// Numbers of a line.
+    const LINE: usize = 64 / size_of::<T>();
+
+    /// Both of `next`, in `times` parts.
+    fn new(next: [&[T]; 2], times: usize) -> Self {
+        let lines = next.map(|next| next.len().div_ceil(Self::LINE * times));
+        Self { at: next.map(<[T]>::as_ptr), lines }
+    }
+
+    #[inline(always)]
+    fn ask(&mut self) {
+        for (at, &lines) in self.at.iter_mut().zip(&self.lines) {
+            for _ in 0..lines {
+                prefetch::<false>(at.cast());
+                *at = at.wrapping_add(Self::LINE);
+            }
+        }
+    }
+}
+
+/// Steps of a tile of so many sums from one time that memory is asked for to the next. With 16
+/// registers the compiler would keep the sums of a loop in a loop in memory.
+const fn chunk(sums: usize) -> usize {
+    if sums > 16 { CHUNK } else { DEPTH }
+}
+
 vectorized! {
     /// `c[rows, width] = a b`, or `+=`: `b` `[depth, width]`, `c` with rows of `width` numbers, a
-    /// multiple of the lanes.
+    /// multiple of the lanes. `next` are operands that will be read after these.
     pub(super) fn product<S, T: Element>(
         a: Left<'_, T>,
         b: &[T],
         width: usize,
         c: &mut [T],
         accumulate: bool,
+        next: [&[T]; 2],
     ) {
         let depth = b.len() / width;
         assert!(depth > 0 && b.len() == depth * width && c.len() == a.rows * width);
         assert!(width.is_multiple_of(T::V::<S>::LANES));
         assert!((a.rows - 1) * a.row_stride + (depth - 1) * a.step_stride < a.start.len());
-        let mut start = 0;
-        while start < depth {
-            let steps = DEPTH.min(depth - start);
-            let add = accumulate || start > 0;
+        let vectors = match T::V::<S>::TILE_VECTORS {
+            1 => 1,
+            _ if T::V::<S>::LANES == MAX_LANES => 4,
+            _ => 2,
+        };
+        let tiles = width.div_ceil(vectors * T::V::<S>::LANES) * a.rows.div_ceil(ROWS);
+        let mut next = Next::new(next, tiles * depth.div_ceil(chunk(ROWS * vectors)));
+        for start in (0..depth).step_by(DEPTH) {
+            let part = Part {
+                a: Left { start: &a.start[start * a.step_stride..], ..a },
+                steps: DEPTH.min(depth - start),
+                b: b[start * width..].as_ptr(),
+                c: c.as_mut_ptr(),
+                width,
+                accumulate: accumulate || start > 0,
+            };
             // SAFETY: the operands were measured above.
             unsafe {
-                let a = Left { start: &a.start[start * a.step_stride..], ..a };
-                let (b, c) = (b.as_ptr().add(start * width), c.as_mut_ptr());
-                if T::V::<S>::TILE_VECTORS == 1 {
-                    strips::<S, T, 1>(a, steps, b, width, c, 0, add);
-                } else if T::V::<S>::LANES == 16 {
-                    let done = strips::<S, T, 4>(a, steps, b, width, c, 0, add);
-                    let done = strips::<S, T, 3>(a, steps, b, width, c, done, add);
-                    let done = strips::<S, T, 2>(a, steps, b, width, c, done, add);
-                    strips::<S, T, 1>(a, steps, b, width, c, done, add);
+                let done = if vectors == 4 {
+                    let done = part.strips::<S, 4>(0, &mut next);
+                    part.strips::<S, 3>(done, &mut next)
                 } else {
-                    let done = strips::<S, T, 2>(a, steps, b, width, c, 0, add);
-                    strips::<S, T, 1>(a, steps, b, width, c, done, add);
-                }
+                    0
+                };
+                let done = if vectors > 1 { part.strips::<S, 2>(done, &mut next) } else { done };
+                part.strips::<S, 1>(done, &mut next);
             }
-            start += steps;
         }
     }
 }
 
-/// Strips of `VECTORS` vectors from column `from` on, as many as fit; returns the column after.
-///
-/// # Safety
-/// `a` has `steps` steps, `b` as many rows of `width` numbers, `c` as many such rows as `a`.
-#[inline(always)]
-unsafe fn strips<S: Isa, T: Element, const VECTORS: usize>(
-    a: Left<'_, T>,
+/// Some steps of the sum.
+#[derive(Clone, Copy)]
+struct Part<'a, T> {
+    a: Left<'a, T>,
     steps: usize,
     b: *const T,
-    width: usize,
     c: *mut T,
-    from: usize,
-    add: bool,
-) -> usize {
-    let strip = VECTORS * T::V::<S>::LANES;
-    let mut column = from;
-    while column + strip <= width {
-        // Tiles of nearly equal height keep the pipes full in the last one too.
-        let tiles = a.rows.div_ceil(ROWS);
-        let (least, more) = (a.rows / tiles, a.rows % tiles);
-        let mut row = 0;
-        for i in 0..tiles {
-            let rows = least + usize::from(i < more);
-            let a = (a.start.as_ptr().add(row * a.row_stride), a.row_stride, a.step_stride);
-            let (b, c) = (b.add(column), c.add(row * width + column));
-            match rows {
-                1 => tile::<S, T, 1, VECTORS>(a, steps, b, width, c, add),
-                2 => tile::<S, T, 2, VECTORS>(a, steps, b, width, c, add),
-                3 => tile::<S, T, 3, VECTORS>(a, steps, b, width, c, add),
-                4 => tile::<S, T, 4, VECTORS>(a, steps, b, width, c, add),
-                5 => tile::<S, T, 5, VECTORS>(a, steps, b, width, c, add),
-                _ => tile::<S, T, ROWS, VECTORS>(a, steps, b, width, c, add),
-            }
-            row += rows;
-        }
-        column += strip;
-    }
-    column
+    /// Of the rows of `b` and `c`.
+    width: usize,
+    accumulate: bool,
 }
 
-/// One tile of the output, in registers.
-///
-/// # Safety
-/// As for [`strips`], with the tile's first row and column at the pointers.
-#[inline(always)]
-unsafe fn tile<S: Isa, T: Element, const ROWS: usize, const VECTORS: usize>(
-    (a, row_stride, step_stride): (*const T, usize, usize),
-    steps: usize,
-    mut b: *const T,
-    width: usize,
-    c: *mut T,
-    add: bool,
-) {
-    let lanes = T::V::<S>::LANES;
-    let mut sums = [[T::V::<S>::zero(); VECTORS]; ROWS];
-    if add {
-        for (i, sums) in sums.iter_mut().enumerate() {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = T::V::<S>::load(c.add(i * width + j * lanes));
+impl<T: Element> Part<'_, T> {
+    /// Strips of `VECTORS` vectors from column `from` on, as many as fit; returns the column after.
+    ///
+    /// # Safety
+    /// `a` has as many steps, `b` as many rows of `width` numbers, `c` as many such rows as `a`.
+    #[inline(always)]
+    unsafe fn strips<S: Isa, const VECTORS: usize>(self, from: usize, next: &mut Next<T>) -> usize {
+        let strip = VECTORS * T::V::<S>::LANES;
+        let mut column = from;
+        while column + strip <= self.width {
+            // Tiles of nearly equal height keep the pipes full in the last one too.
+            let tiles = self.a.rows.div_ceil(ROWS);
+            let (least, more) = (self.a.rows / tiles, self.a.rows % tiles);
+            let mut row = 0;
+            for i in 0..tiles {
+                let rows = least + usize::from(i < more);
+                macro_rules! heights {
+                    ($($m:literal)*) => {
+                        match rows {
+                            $($m if row == 0 => self.tile::<S, $m, VECTORS, true>(row, column, next),
+                            $m => self.tile::<S, $m, VECTORS, false>(row, column, next),)*
+                            _ => unreachable!("a tile of {rows} rows"),
+                        }
+                    };
+                }
+                heights!(1 2 3 4 5 6);
+                row += rows;
             }
+            column += strip;
         }
+        column
     }
-    // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
-    let chunk = if ROWS * VECTORS > 16 { CHUNK } else { steps };
-    let (mut a, mut rest) = (a, steps);
-    while rest > 0 {
-        // A line of each row in turn, or of each step; rows without end would be asked for in vain.
-        let (mut ahead, next) = match step_stride {
-            1 if chunk > CHUNK => (a, 1),
-            1 => (a.wrapping_add(4 * CHUNK), row_stride),
-            _ => (a.wrapping_add(AHEAD * step_stride), step_stride),
-        };
-        let now = rest.min(chunk);
-        rest -= now;
-        for _ in 0..now {
-            let mut row = [T::V::<S>::zero(); VECTORS];
-            for (j, row) in row.iter_mut().enumerate() {
-                *row = T::V::<S>::load(b.add(j * lanes));
-                T::V::<S>::prefetch(b.wrapping_add(AHEAD * width + j * lanes));
-            }
-            let left: [_; ROWS] = addresses(a, row_stride as isize);
-            for (sums, left) in sums.iter_mut().zip(left) {
-                let x = T::V::<S>::splat(*left);
-                for (sum, row) in sums.iter_mut().zip(row) {
-                    *sum = x.mul_add(row, *sum);
+
+    /// One tile of the output, in registers. The `FIRST` of a strip brings the panel of `b` into the
+    /// nearest cache.
+    ///
+    /// # Safety
+    /// As for [`Part::strips`], with the tile inside the output.
+    #[inline(always)]
+    unsafe fn tile<S: Isa, const ROWS: usize, const VECTORS: usize, const FIRST: bool>(
+        self,
+        row: usize,
+        column: usize,
+        next: &mut Next<T>,
+    ) {
+        let (lanes, width) = (T::V::<S>::LANES, self.width);
+        let (row_stride, step_stride) = (self.a.row_stride, self.a.step_stride);
+        let mut a = self.a.start.as_ptr().add(row * row_stride);
+        let mut b = self.b.add(column);
+        let c = self.c.add(row * width + column);
+        let mut sums = [[T::V::<S>::zero(); VECTORS]; ROWS];
+        if self.accumulate {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = T::V::<S>::load(c.add(i * width + j * lanes));
                 }
             }
-            T::V::<S>::prefetch(ahead);
-            ahead = ahead.wrapping_add(next);
-            a = a.wrapping_add(step_stride);
-            b = b.wrapping_add(width);
         }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        for (j, sum) in sums.iter().enumerate() {
-            sum.store(c.add(i * width + j * lanes));
+        let chunk = chunk(ROWS * VECTORS);
+        let mut rest = self.steps;
+        while rest > 0 {
+            next.ask();
+            // A line of each row in turn, or of each step; rows without end would be asked for in vain.
+            let (mut ahead, ahead_step) = match step_stride {
+                1 if chunk > CHUNK => (a, 1),
+                1 => (a.wrapping_add(4 * CHUNK), row_stride),
+                _ => (a.wrapping_add(AHEAD * step_stride), step_stride),
+            };
+            let now = rest.min(chunk);
+            rest -= now;
+            for _ in 0..now {
+                let mut row = [T::V::<S>::zero(); VECTORS];
+                for (j, row) in row.iter_mut().enumerate() {
+                    *row = T::V::<S>::load(b.add(j * lanes));
+                    if FIRST {
+                        T::V::<S>::prefetch(b.wrapping_add(AHEAD * width + j * lanes));
+                    }
+                }
+                let left: [_; ROWS] = addresses(a, row_stride as isize);
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    let x = T::V::<S>::splat(*left);
+                    for (sum, row) in sums.iter_mut().zip(row) {
+                        *sum = x.mul_add(row, *sum);
+                    }
+                }
+                T::V::<S>::prefetch(ahead);
+                ahead = ahead.wrapping_add(ahead_step);
+                a = a.wrapping_add(step_stride);
+                b = b.wrapping_add(width);
+            }
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, sum) in sums.iter().enumerate() {
+                sum.store(c.add(i * width + j * lanes));
+            }
         }
     }
 }
@@ -181,12 +233,12 @@ mod tests {
             }
             let left = Left { start: &a, row_stride: depth, step_stride: 1, rows };
             let mut c = vec![1.0; rows * width];
-            product(left, &b, width, &mut c, true);
+            product(left, &b, width, &mut c, true, [&a, &[]]);
             assert_eq!(c, expected);
             let across: Vec<f32> =
                 (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
             let left = Left { start: &across, row_stride: 1, step_stride: rows, rows };
-            product(left, &b, width, &mut c, false);
+            product(left, &b, width, &mut c, false, [&[], &b]);
             assert!(c.iter().zip(&expected).all(|(c, e)| c + 1.0 == *e));
         }
     }

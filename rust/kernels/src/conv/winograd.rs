@@ -28,6 +28,10 @@ const FEWEST_TILES: usize = 8;
 /// Kernels from which on the points of all do not stay in cache.
 const LARGE_KERNELS: usize = 1 << 15;
 
+/// Numbers of points of kernels from which on they do not stay in the second cache from one block of
+/// tiles to the next.
+const LARGE_POINTS: usize = 1 << 18;
+
 /// Most tiles of a task that transforms kernels.
 const MOST: usize = 128;
 
@@ -331,15 +335,19 @@ impl<'a, T: Element> KernelPoints<'a, T> {
                 &self.all[self.points.at(panel, 0)..][..self.points.len(1)]
             };
             for point in 0..POINTS {
+                let right = |point| &u[self.points.at(0, point)..][..count * outputs.width];
+                let next = match self.all.len() > LARGE_POINTS && point + 1 < POINTS {
+                    true => right(point + 1),
+                    false => &[],
+                };
                 let left = Left {
                     start: &v[tiles.at(depth, point) + first * inputs.width..],
                     row_stride: inputs.width,
                     step_stride: 1,
                     rows: made.rows,
                 };
-                let u = &u[self.points.at(0, point)..][..count * outputs.width];
                 let m = &mut m[made.at(0, point)..][..made.rows * outputs.width];
-                product(left, u, outputs.width, m, depth > 0);
+                product(left, right(point), outputs.width, m, depth > 0, [next, &[]]);
             }
         }
     }
@@ -417,17 +425,23 @@ impl<T: Element> Held<T> {
         });
     }
 
-    /// Products of a panel of inputs and one of outputs at one point, summed over the tiles.
-    fn sum(&self, part: usize, panel: usize, point: usize, to: &mut [T], add: bool) {
-        let width = self.outputs.width;
-        let d = &self.d[self.points(self.outputs).at(panel, point)..][..self.tiles * width];
-        let left = Left {
-            start: &self.v[self.points(self.inputs).at(part, point)..],
-            row_stride: 1,
-            step_stride: self.inputs.width,
-            rows: self.inputs.within(part),
+    /// Points `point` of the inputs of `part` and of the gradients of `panel`, tile after tile.
+    fn operands(&self, [part, panel, point]: [usize; 3]) -> [&[T]; 2] {
+        let panel_of = |channels, panel| {
+            let points = self.points(channels);
+            points.at(panel, point)..points.at(panel, point) + points.rows * points.width
         };
-        product(left, d, width, to, add);
+        [&self.v[panel_of(self.inputs, part)], &self.d[panel_of(self.outputs, panel)]]
+    }
+
+    /// Products of a panel of inputs and one of outputs at one point, summed over the tiles; `next`
+    /// will follow.
+    fn sum(&self, at: [usize; 3], next: Option<[usize; 3]>, to: &mut [T], add: bool) {
+        let [v, d] = self.operands(at);
+        let rows = self.inputs.within(at[0]);
+        let left = Left { start: v, row_stride: 1, step_stride: self.inputs.width, rows };
+        let next = next.map_or([&[][..]; 2], |next| self.operands(next));
+        product(left, d, self.outputs.width, to, add, next);
     }
 }
 
@@ -462,7 +476,14 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
                 // SAFETY: point and panel of each task are its own.
                 #[allow(unsafe_code)]
                 let sum = unsafe { u.slice(first..first + len) };
-                held.sum(part, panel, point, sum, start > 0);
+                let next = task + 1 < POINTS * outputs.panels;
+                let next = match part + 1 < inputs.panels {
+                    true => Some([part + 1, panel, point]),
+                    false => {
+                        next.then(|| [0, (task + 1) % outputs.panels, (task + 1) / outputs.panels])
+                    }
+                };
+                held.sum([part, panel, point], next, sum, start > 0);
             }
         });
     }
@@ -488,7 +509,8 @@ fn by_panels<T: Element>(held: &Held<T>, kernels: Kernels, dweight: &mut [T]) {
         let mut u = Scratch::new(sums.len(1));
         for point in 0..POINTS {
             let sum = &mut u[sums.at(0, point)..][..sums.rows * sums.width];
-            held.sum(part, panel, point, sum, false);
+            let next = (point + 1 < POINTS).then_some([part, panel, point + 1]);
+            held.sum([part, panel, point], next, sum, false);
         }
         let first = part * inputs.width;
         let range = first..first + sums.rows;
