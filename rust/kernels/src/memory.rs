@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use ndarray::{Array, Dimension, IntoDimension, ShapeBuilder};
 use num_traits::Zero;
 
+use crate::simd::MAX_LANES;
 use crate::{Element, Error, Result};
 
 /// Bytes from which a block is held against the memory of the machine: the system promises any
@@ -161,6 +162,11 @@ fn freeze(block: *mut u8) {
     unsafe { std::arch::asm!("/* {0} */", in(reg) block, options(nostack, preserves_flags)) }
 }
 
+/// `len`, or more, that fill vectors of every instruction set.
+fn whole_vectors(len: usize) -> usize {
+    len.div_ceil(MAX_LANES).saturating_mul(MAX_LANES)
+}
+
 /// Scratch numbers on a 64-byte boundary, which full-width vector loads want.
 #[derive(Debug)]
 pub struct Scratch<T: Element> {
@@ -191,6 +197,21 @@ impl<T: Element> Scratch<T> {
         let mut scratch = Self::new(len);
         scratch.fill(T::zero());
         scratch
+    }
+
+    /// Room for the parts that [`split`](Self::split) gives.
+    pub fn for_parts<const N: usize>(lens: [usize; N]) -> Self {
+        Self::new(lens.into_iter().map(whole_vectors).fold(0, usize::saturating_add))
+    }
+
+    /// Parts of so many numbers, each on a boundary of its own.
+    pub fn split<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
+        let mut rest = &mut **self;
+        lens.map(|len| {
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(whole_vectors(len));
+            rest = after;
+            &mut part[..len]
+        })
     }
 
     fn layout(len: usize) -> Layout {
@@ -266,6 +287,19 @@ mod tests {
         let copy = copied(&x.t());
         assert!(copy.is_standard_layout());
         assert_eq!(copy, x.t());
+    }
+
+    #[test]
+    fn parts_of_scratch_are_aligned_and_apart() {
+        let lens = [3, 0, 17, 16];
+        let mut scratch = Scratch::<f32>::for_parts(lens);
+        for (i, part) in scratch.split(lens).into_iter().enumerate() {
+            assert!(part.len() == lens[i] && (part.as_ptr() as usize).is_multiple_of(64));
+            part.fill(i as f32);
+        }
+        for (i, part) in scratch.split(lens).into_iter().enumerate() {
+            assert!(part.iter().all(|&x| x == i as f32));
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::rows::{Rows, RowsMut};
+use super::rows::{Matrix, Rows, RowsMut};
 use super::tile::{
-    Left, Skip, add_mask, copy, distance, exp2, padded, product, transpose, visible,
+    Left, Skip, add_mask, clear, copied_len, distance, exp2, matrix, padded, product, transpose,
+    visible,
 };
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
@@ -51,7 +52,7 @@ pub(super) fn run<T: Element>(
         } else {
             outputs.dq
         };
-        Task::new(x, head / hk, head % hk, keys).run(dy, y, lse, &dq, outputs);
+        Task::run(x, head / hk, head % hk, keys, [dy, y], lse, &dq, outputs);
     });
     if parts > 1 && size > 0 {
         let partial = &*partial;
@@ -71,49 +72,68 @@ pub(super) fn run<T: Element>(
     }
 }
 
-/// Copies of one part of one head's keys and values, sums of their gradients, and copies of one
-/// head's queries.
+/// One part of one head's keys and values, sums of their gradients and of those of one head's
+/// queries.
 struct Task<'a, T: Element> {
     x: &'a Problem<'a, T>,
     b: usize,
-    kv_head: usize,
     keys: Range<usize>,
     /// Distance of rows of transposed keys and values and of scores.
     ld: usize,
-    /// Distances of rows of queries and keys, and of values and outputs.
+    /// Distances of rows of gradients of queries and keys, and of values.
     width: [usize; 2],
-    k: Scratch<T>,
-    k_transposed: Scratch<T>,
-    v_transposed: Scratch<T>,
-    dk: Scratch<T>,
-    dv: Scratch<T>,
-    q: Scratch<T>,
-    dy: Scratch<T>,
-    dq: Scratch<T>,
+    k: Matrix<'a, T>,
+    k_transposed: &'a [T],
+    v_transposed: &'a [T],
+    dk: &'a mut [T],
+    dv: &'a mut [T],
+    dq: &'a mut [T],
     /// `sum(dy * y)` of each query.
-    delta: Scratch<T>,
-    p: Scratch<T>,
-    ds: Scratch<T>,
+    delta: &'a mut [T],
+    p: &'a mut [T],
+    ds: &'a mut [T],
 }
 
-impl<'a, T: Element> Task<'a, T> {
-    fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, keys: Range<usize>) -> Self {
-        let Sizes { t, d, dv, .. } = x.sizes;
+impl<T: Element> Task<'_, T> {
+    /// Makes the copies and does the work.
+    fn run(
+        x: &Problem<'_, T>,
+        b: usize,
+        kv_head: usize,
+        keys: Range<usize>,
+        [dy, y]: [&Rows<'_, T>; 2],
+        lse: &[T],
+        dq_rows: &RowsMut<T>,
+        outputs: &Outputs<T>,
+    ) {
+        let Sizes { t, d, dv: value, .. } = x.sizes;
         let (count, tiles) = (keys.len(), keys.len().div_ceil(KEYS));
         let ld = distance::<T>(count.min(KEYS));
-        let width = [distance::<T>(d), distance::<T>(dv)];
-        let mut k = Scratch::new(count * width[0]);
-        copy(x.k, b, kv_head, keys.clone(), T::one(), &mut k, width[0]);
-        let mut k_transposed = Scratch::new(tiles * d * ld);
-        let mut v_transposed = Scratch::new(tiles * dv * ld);
+        let width = [distance::<T>(d), distance::<T>(value)];
+        let lens = [
+            copied_len(x.k, count),
+            copied_len(x.q, t),
+            copied_len(*dy, t),
+            tiles * d * ld,
+            tiles * value * ld,
+            count * width[0],
+            count * width[1],
+            t * width[0],
+            t,
+            QUERIES * ld,
+            QUERIES * ld,
+        ];
+        let mut block = Scratch::for_parts(lens);
+        let [k, q, dy_copy, k_transposed, v_transposed, dk, dv, dq, delta, p, ds] =
+            block.split(lens);
+        let k = matrix(x.k, b, kv_head, keys.clone(), k);
         for (tile, first) in keys.clone().step_by(KEYS).enumerate() {
             let tokens = first..(first + KEYS).min(keys.end);
-            transpose(x.k, b, kv_head, tokens.clone(), &mut k_transposed[tile * d * ld..], ld);
-            transpose(x.v, b, kv_head, tokens, &mut v_transposed[tile * dv * ld..], ld);
+            let (k, v) =
+                (&mut k_transposed[tile * d * ld..], &mut v_transposed[tile * value * ld..]);
+            transpose(x.k, b, kv_head, tokens.clone(), x.scale, k, ld);
+            transpose(x.v, b, kv_head, tokens, T::one(), v, ld);
         }
-        let mut dk = Scratch::new(count * width[0]);
-        let mut dv = Scratch::new(count * width[1]);
-        let mut dq = Scratch::new(t * width[0]);
         // No tile writes keys that no query sees, nor queries that see none of these keys.
         let seen = if x.causal || t == 0 { t.clamp(keys.start, keys.end) } else { keys.end };
         dk[(seen - keys.start) * width[0]..].fill(T::zero());
@@ -124,70 +144,49 @@ impl<'a, T: Element> Task<'a, T> {
             false => 0,
         };
         dq[..blind * width[0]].fill(T::zero());
-        Self {
-            x,
-            b,
-            kv_head,
-            keys,
-            ld,
-            width,
-            k,
-            k_transposed,
-            v_transposed,
-            dk,
-            dv,
-            q: Scratch::new(t * width[0]),
-            dy: Scratch::new(t * width[1]),
-            dq,
-            delta: Scratch::new(t),
-            p: Scratch::new(QUERIES * ld),
-            ds: Scratch::new(QUERIES * ld),
+        let group = x.sizes.group();
+        let heads = kv_head * group..(kv_head + 1) * group;
+        let mut task =
+            Task { x, b, keys, ld, width, k, k_transposed, v_transposed, dk, dv, dq, delta, p, ds };
+        let scale = x.scale * T::of(LN_2);
+        for head in heads.clone() {
+            let q = matrix(x.q, b, head, 0..t, q);
+            dots(*dy, *y, b, head, task.delta);
+            let dy = matrix(*dy, b, head, 0..t, dy_copy);
+            let lse = &lse[(b * x.sizes.h + head) * t..][..t];
+            task.head(head, [q, dy], lse, head == heads.start);
+            write(task.dq, width[0], scale, dq_rows, b, head, 0..t);
         }
+        write(task.dk, width[0], scale, &outputs.dk, b, kv_head, task.keys.clone());
+        write(task.dv, width[1], T::one(), &outputs.dv, b, kv_head, task.keys.clone());
     }
 
-    fn run(
-        mut self,
-        dy: &Rows<'_, T>,
-        y: &Rows<'_, T>,
-        lse: &[T],
-        dq: &RowsMut<T>,
-        outputs: &Outputs<T>,
-    ) {
-        let Sizes { h, t, .. } = self.x.sizes;
-        let (b, group) = (self.b, self.x.sizes.group());
-        let first_head = self.kv_head * group;
-        for head in first_head..first_head + group {
-            copy(self.x.q, b, head, 0..t, self.x.scale, &mut self.q, self.width[0]);
-            copy(*dy, b, head, 0..t, T::one(), &mut self.dy, self.width[1]);
-            dots(*dy, *y, b, head, &mut self.delta);
-            let lse = &lse[(b * h + head) * t..][..t];
-            for tile in 0..self.keys.len().div_ceil(KEYS) {
-                let first = self.keys.start + tile * KEYS;
-                let start = if self.x.causal { first / QUERIES * QUERIES } else { 0 };
-                // The last queries see every key that any sees, and so begin all sums of the keys.
-                for query in (start..t).step_by(QUERIES).rev() {
-                    let begins = head == first_head && query + QUERIES >= t;
-                    self.tile(head, tile, query..(query + QUERIES).min(t), lse, begins);
-                }
+    /// All tiles of the queries of one head, the `first` of those that share the keys.
+    fn head(&mut self, head: usize, rows: [Matrix<'_, T>; 2], lse: &[T], first_head: bool) {
+        let t = self.x.sizes.t;
+        for tile in 0..self.keys.len().div_ceil(KEYS) {
+            let first = self.keys.start + tile * KEYS;
+            let start = if self.x.causal { first / QUERIES * QUERIES } else { 0 };
+            // The last queries see every key that any sees, and so begin all sums of the keys.
+            for query in (start..t).step_by(QUERIES).rev() {
+                let begins = first_head && query + QUERIES >= t;
+                self.tile(head, tile, query..(query + QUERIES).min(t), rows, lse, begins);
             }
-            let scale = self.x.scale * T::of(LN_2);
-            write(&self.dq, self.width[0], scale, dq, b, head, 0..t);
         }
-        write(
-            &self.dk,
-            self.width[0],
-            T::of(LN_2),
-            &outputs.dk,
-            b,
-            self.kv_head,
-            self.keys.clone(),
-        );
-        write(&self.dv, self.width[1], T::one(), &outputs.dv, b, self.kv_head, self.keys.clone());
     }
 
     /// Adds what one tile of queries and keys gives to all three gradients; those of the keys and values
     /// it may begin, that of the queries the first tile of keys does.
-    fn tile(&mut self, head: usize, tile: usize, queries: Range<usize>, lse: &[T], begins: bool) {
+    fn tile(
+        &mut self,
+        head: usize,
+        tile: usize,
+        queries: Range<usize>,
+        rows: [Matrix<'_, T>; 2],
+        lse: &[T],
+        begins: bool,
+    ) {
+        let [q, dy] = rows.map(|rows| rows.from(queries.start));
         let Sizes { d, dv, .. } = self.x.sizes;
         let ld = self.ld;
         let [width, value_width] = self.width;
@@ -202,24 +201,22 @@ impl<'a, T: Element> Task<'a, T> {
         let offset = queries.start as isize - first as isize;
         let diagonal = self.x.causal && offset + 1 < count as isize;
         let skip = |skip| if diagonal { skip } else { Skip::Nothing };
-        let q = &self.q[queries.start * width..];
-        let dy = &self.dy[queries.start * value_width..];
         product(
             [rows, padded::<T>(count), d],
-            Left { data: q, ld: width, transposed: false },
+            Left { data: q.data, ld: q.ld, transposed: false },
             &self.k_transposed[tile * d * ld..],
             ld,
-            &mut self.p,
+            self.p,
             ld,
             false,
             skip(Skip::Columns(offset + 1)),
         );
         product(
             [rows, padded::<T>(count), dv],
-            Left { data: dy, ld: value_width, transposed: false },
+            Left { data: dy.data, ld: dy.ld, transposed: false },
             &self.v_transposed[tile * dv * ld..],
             ld,
-            &mut self.ds,
+            self.ds,
             ld,
             false,
             skip(Skip::Columns(offset + 1)),
@@ -230,13 +227,14 @@ impl<'a, T: Element> Task<'a, T> {
         }
         let (lse, delta) = (&lse[queries.clone()], &self.delta[queries.clone()]);
         let below = if diagonal { offset + 1 } else { count as isize };
-        probabilities(p, &mut self.ds, ld, count, below, usize::from(diagonal), lse, delta);
+        probabilities(p, self.ds, ld, count, below, usize::from(diagonal), lse, delta);
         let at = tile * KEYS;
+        let k = self.k.from(at);
         product(
             [count, padded::<T>(dv), rows],
-            Left { data: &self.p, ld, transposed: true },
-            dy,
-            value_width,
+            Left { data: self.p, ld, transposed: true },
+            dy.data,
+            dy.ld,
             &mut self.dv[at * value_width..],
             value_width,
             !begins,
@@ -244,9 +242,9 @@ impl<'a, T: Element> Task<'a, T> {
         );
         product(
             [count, padded::<T>(d), rows],
-            Left { data: &self.ds, ld, transposed: true },
-            q,
-            width,
+            Left { data: self.ds, ld, transposed: true },
+            q.data,
+            q.ld,
             &mut self.dk[at * width..],
             width,
             !begins,
@@ -254,9 +252,9 @@ impl<'a, T: Element> Task<'a, T> {
         );
         product(
             [rows, padded::<T>(d), count],
-            Left { data: &self.ds, ld, transposed: false },
-            &self.k[at * width..],
-            width,
+            Left { data: self.ds, ld, transposed: false },
+            k.data,
+            k.ld,
             &mut self.dq[queries.start * width..],
             width,
             tile > 0,
@@ -283,8 +281,8 @@ vectorized! {
         for (i, (p, ds)) in p.chunks_exact_mut(ld).zip(ds.chunks_exact_mut(ld)).enumerate() {
             let length = count.min((below + (i * step) as isize).max(0) as usize);
             let seen = length.next_multiple_of(lanes);
-            p[seen..end].fill(T::zero());
-            ds[seen..end].fill(T::zero());
+            clear::<T::V<S>>(&mut p[seen..end]);
+            clear::<T::V<S>>(&mut ds[seen..end]);
             // A query that sees no key has `-inf`: its probabilities are zero.
             let shift = if lse[i] == T::neg_infinity() { T::infinity() } else { lse[i] * T::of(LOG2_E) };
             let (shift, delta) = (T::V::<S>::splat(shift), T::V::<S>::splat(delta[i]));

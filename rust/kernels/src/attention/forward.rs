@@ -4,9 +4,10 @@
 use std::f64::consts::{LN_2, LOG2_E};
 use std::ops::Range;
 
-use super::rows::RowsMut;
+use super::rows::{Matrix, RowsMut};
 use super::tile::{
-    Left, Skip, add_mask, copy, distance, exp2, padded, product, transpose, visible,
+    Left, Skip, add_mask, clear, copied_len, distance, exp2, matrix, padded, product, transpose,
+    visible,
 };
 use super::{Problem, RowMask, Sizes};
 use crate::memory::Scratch;
@@ -28,11 +29,11 @@ pub(super) fn run<T: Element>(x: &Problem<'_, T>, y: &RowsMut<T>, lse: Shared<T>
     threads::for_each(b * hk * parts, x.sizes.cost(), |task| {
         let (head, part_index) = (task / parts, task % parts);
         let queries = part_index * part..((part_index + 1) * part).min(t);
-        Task::new(x, head / hk, head % hk, queries).run(y, lse);
+        Task::run(x, head / hk, head % hk, queries, y, lse);
     });
 }
 
-/// Copies of one head's keys and values, and room for one tile.
+/// One head's keys and values, and room for one tile.
 struct Task<'a, T: Element> {
     x: &'a Problem<'a, T>,
     b: usize,
@@ -42,13 +43,14 @@ struct Task<'a, T: Element> {
     seen: usize,
     /// Distance of rows of the transposed keys and of the scores.
     keys: usize,
-    /// Distance of rows of the values and of the sums.
+    /// Distance of rows of the sums.
     width: usize,
-    k: Scratch<T>,
-    v: Scratch<T>,
-    q: Scratch<T>,
-    scores: Scratch<T>,
-    sums: Scratch<T>,
+    k: &'a [T],
+    v: Matrix<'a, T>,
+    /// For a copy of queries, where one is needed.
+    q: &'a mut [T],
+    scores: &'a mut [T],
+    sums: &'a mut [T],
     state: State<T>,
 }
 
@@ -59,36 +61,39 @@ struct State<T> {
 }
 
 impl<'a, T: Element> Task<'a, T> {
-    fn new(x: &'a Problem<'a, T>, b: usize, kv_head: usize, queries: Range<usize>) -> Self {
+    /// Makes the copies and does the work.
+    fn run(
+        x: &Problem<'_, T>,
+        b: usize,
+        kv_head: usize,
+        queries: Range<usize>,
+        y: &RowsMut<T>,
+        lse: Shared<T>,
+    ) {
         let Sizes { s, d, dv, .. } = x.sizes;
         let seen = if x.causal { s.min(queries.end) } else { s };
         let keys = distance::<T>(seen.min(KEYS));
         let width = distance::<T>(dv);
-        let mut k = Scratch::new(seen.div_ceil(KEYS) * d * keys);
+        let lens = [
+            seen.div_ceil(KEYS) * d * keys,
+            copied_len(x.v, seen),
+            copied_len(x.q, QUERIES),
+            QUERIES * keys,
+            QUERIES * width,
+        ];
+        let mut block = Scratch::for_parts(lens);
+        let [k, v, q, scores, sums] = block.split(lens);
         for (tile, first) in (0..seen).step_by(KEYS).enumerate() {
             let tokens = first..(first + KEYS).min(seen);
-            transpose(x.k, b, kv_head, tokens, &mut k[tile * d * keys..], keys);
+            transpose(x.k, b, kv_head, tokens, x.scale, &mut k[tile * d * keys..], keys);
         }
-        let mut v = Scratch::new(seen * width);
-        copy(x.v, b, kv_head, 0..seen, T::one(), &mut v, width);
-        Self {
-            x,
-            b,
-            kv_head,
-            queries,
-            seen,
-            keys,
-            width,
-            k,
-            v,
-            q: Scratch::new(QUERIES * distance::<T>(d)),
-            scores: Scratch::new(QUERIES * keys),
-            sums: Scratch::new(QUERIES * width),
-            state: State { max: [T::zero(); QUERIES], sum: [T::zero(); QUERIES] },
-        }
+        let v = matrix(x.v, b, kv_head, 0..seen, v);
+        let state = State { max: [T::zero(); QUERIES], sum: [T::zero(); QUERIES] };
+        Task { x, b, kv_head, queries, seen, keys, width, k, v, q, scores, sums, state }
+            .heads(y, lse);
     }
 
-    fn run(mut self, y: &RowsMut<T>, lse: Shared<T>) {
+    fn heads(mut self, y: &RowsMut<T>, lse: Shared<T>) {
         let group = self.x.sizes.group();
         for h in self.kv_head * group..(self.kv_head + 1) * group {
             for first in self.queries.clone().step_by(QUERIES) {
@@ -97,7 +102,7 @@ impl<'a, T: Element> Task<'a, T> {
                 let row = (self.b * self.x.sizes.h + h) * self.x.sizes.t;
                 // SAFETY: no other task has these queries of this head.
                 let lse = unsafe { lse.slice(row + queries.start..row + queries.end) };
-                finish(&self.state, &self.sums, self.width, y, self.b, h, queries.start, lse);
+                finish(&self.state, self.sums, self.width, y, self.b, h, queries.start, lse);
             }
         }
     }
@@ -105,8 +110,8 @@ impl<'a, T: Element> Task<'a, T> {
     /// Leaves the unnormalised output of some queries in `sums`.
     fn tile(&mut self, h: usize, queries: Range<usize>) {
         let Sizes { d, dv, .. } = self.x.sizes;
-        let (rows, ldq) = (queries.len(), distance::<T>(d));
-        copy(self.x.q, self.b, h, queries.clone(), self.x.scale, &mut self.q, ldq);
+        let rows = queries.len();
+        let q = matrix(self.x.q, self.b, h, queries.clone(), self.q);
         self.state.max.fill(T::neg_infinity());
         self.state.sum.fill(T::zero());
         if self.seen == 0 {
@@ -119,13 +124,13 @@ impl<'a, T: Element> Task<'a, T> {
             let below = (queries.start + 1) as isize - first as isize;
             let diagonal = self.x.causal && (below as usize) < count;
             let skip = |skip| if diagonal { skip } else { Skip::Nothing };
-            let k = &self.k[tile * d * self.keys..];
+            let (k, v) = (&self.k[tile * d * self.keys..], self.v.from(first));
             product(
                 [rows, padded::<T>(count), d],
-                Left { data: &self.q, ld: ldq, transposed: false },
+                Left { data: q.data, ld: q.ld, transposed: false },
                 k,
                 self.keys,
-                &mut self.scores,
+                self.scores,
                 self.keys,
                 false,
                 skip(Skip::Columns(below)),
@@ -142,10 +147,10 @@ impl<'a, T: Element> Task<'a, T> {
             softmax(scores, self.keys, count, below, step, &mut self.state, sums, self.width);
             product(
                 [rows, padded::<T>(dv), count],
-                Left { data: &self.scores, ld: self.keys, transposed: false },
-                &self.v[first * self.width..],
-                self.width,
-                &mut self.sums,
+                Left { data: self.scores, ld: self.keys, transposed: false },
+                v.data,
+                v.ld,
+                self.sums,
                 self.width,
                 tile > 0,
                 skip(Skip::After(below)),
@@ -169,22 +174,31 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         let mut sums = sums;
+        // Of four rows, which are added up together.
+        let mut powers = [T::V::<S>::zero(); 4];
+        let rows = scores.len() / ld;
         for (i, scores) in scores.chunks_exact_mut(ld).enumerate() {
             let scores = &mut scores[..count.next_multiple_of(lanes)];
             let length = count.min((below + (i * step) as isize).max(0) as usize);
             let (seen, hidden) = scores.split_at_mut(length.next_multiple_of(lanes));
-            hidden.fill(T::zero());
+            clear::<T::V<S>>(hidden);
             let mut max = T::V::<S>::splat(state.max[i]);
-            for (n, score) in seen.chunks_exact(lanes).enumerate() {
-                max = visible::<S, T>(T::V::<S>::read(score), n * lanes, length).max(max);
+            for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
+                let x = T::V::<S>::read(score);
+                if (n + 1) * lanes <= length {
+                    max = x.max(max);
+                } else {
+                    let x = visible::<S, T>(x, n * lanes, length);
+                    x.write(score);
+                    max = x.max(max);
+                }
             }
             let max = max.max_lane();
             // Where every key is hidden, any shift will do that is not itself infinite.
             let shift = if max == T::neg_infinity() { T::zero() } else { max };
             let mut sum = T::V::<S>::zero();
-            for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
-                let x = visible::<S, T>(T::V::<S>::read(score), n * lanes, length);
-                let p = exp2(x.sub(T::V::<S>::splat(shift)));
+            for score in seen.chunks_exact_mut(lanes) {
+                let p = exp2(T::V::<S>::read(score).sub(T::V::<S>::splat(shift)));
                 sum = sum.add(p);
                 p.write(score);
             }
@@ -196,8 +210,15 @@ vectorized! {
                     T::V::<S>::read(sum).mul(factor).write(sum);
                 }
             }
-            state.sum[i] += sum.sum();
             state.max[i] = max;
+            powers[i % 4] = sum;
+            if i % 4 == 3 || i + 1 == rows {
+                let first = i / 4 * 4;
+                let totals = T::V::<S>::four_sums(powers);
+                for (sum, total) in state.sum[first..=i].iter_mut().zip(totals) {
+                    *sum += total;
+                }
+            }
         }
     }
 }

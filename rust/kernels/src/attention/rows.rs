@@ -2,9 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
 
+use crate::Element;
 use crate::threads::Shared;
 
 /// `view` itself where its rows are contiguous, else a copy.
@@ -62,6 +64,20 @@ unsafe impl<T: Sync> Send for Rows<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Rows<'_, T> {}
 
+/// Rows of numbers, `ld` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    pub(super) data: &'a [T],
+    pub(super) ld: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// Rows from `row` on.
+    pub(super) fn from(self, row: usize) -> Self {
+        Self { data: &self.data[row * self.ld..], ..self }
+    }
+}
+
 impl<'a, T> Rows<'a, T> {
     /// Rows of `view`, which must be contiguous.
     pub(super) fn new(view: ArrayView4<'a, T>) -> Self {
@@ -78,6 +94,40 @@ impl<'a, T> Rows<'a, T> {
             rows.strides[axis] = if rows.lengths[axis] == 1 { 0 } else { view.strides()[axis] };
         }
         rows
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Whether the first `tokens` of a head are better read where they are than copied: they are whole
+    /// vectors, and stay in the first cache together, in which rows a power of two apart share few
+    /// places.
+    pub(super) fn serve_in_place(&self, tokens: usize) -> bool
+    where
+        T: Element,
+    {
+        /// Lines that a first cache holds, of which some are left for other things.
+        const LINES: usize = 512 + 256;
+        let numbers = 64 / size_of::<T>();
+        let Ok(ld) = usize::try_from(self.strides[2]) else { return false };
+        let whole = self.width.is_multiple_of(numbers) && ld.is_multiple_of(numbers);
+        let shared = 1 << (ld / numbers).trailing_zeros().min(6);
+        whole && tokens.saturating_mul(shared) <= LINES
+    }
+
+    /// The rows of some tokens of one head where they are, which [must
+    /// do](Self::serve_in_place).
+    pub(super) fn in_place(&self, b: usize, h: usize, tokens: Range<usize>) -> Matrix<'a, T> {
+        let Some(last) = tokens.clone().last() else {
+            return Matrix { data: &[], ld: 0 };
+        };
+        let ld = usize::try_from(self.strides[2]).expect("rows of later tokens behind");
+        let (first, last) = (self.row(b, h, tokens.start), self.row(b, h, last));
+        let len = (tokens.len() - 1) * ld + last.len();
+        // SAFETY: the numbers from the first row to the last, and those between, which belong to
+        // the array.
+        Matrix { data: unsafe { std::slice::from_raw_parts(first.as_ptr(), len) }, ld }
     }
 
     /// The row of batch `b`, head `h`, token `t`.

@@ -146,16 +146,23 @@ fn agrees_with_the_definition() {
 
 #[test]
 fn any_strides() {
-    let packed = numbers::<f32>([2, 19, 3 * 4, 20], 7);
-    let part = |i: usize| packed.slice(s![.., ..;-1, i * 4..(i + 1) * 4, ..]);
-    let (q, k, v) = (part(0), part(1), part(2));
-    let turn = |x| ArrayView4::permuted_axes(x, [0, 2, 1, 3]);
-    let mask = Mask::None;
-    let x = Inputs { q: turn(q), k: turn(k), v: turn(v), mask, causal: true, scale: 0.3 };
-    check(&x, 3e-6);
+    let empty = numbers::<f32>([2, 4, 0, 32], 1);
+    // Rows of 32 numbers are read where they are, unless they go backwards.
+    for (width, step) in [(32, 1), (32, -1), (20, -1)] {
+        let packed = numbers::<f32>([2, 19, 3 * 4, width], 7);
+        let part = |i: usize| packed.slice(s![.., ..;step, i * 4..(i + 1) * 4, ..]);
+        let [q, k, v] = [0, 1, 2].map(|i| part(i).permuted_axes([0, 2, 1, 3]));
+        for causal in [false, true] {
+            let x = Inputs { q, k, v, mask: Mask::None, causal, scale: 0.3 };
+            check(&x, 3e-6);
+            let none = empty.slice(s![.., .., ..;step, ..width]);
+            check(&Inputs { q: none, ..x }, 3e-6);
+            check(&Inputs { k: none, v: none, ..x }, 3e-6);
+        }
+    }
     let last = numbers::<f32>([2, 4, 20, 19], 8);
     let q = last.view().permuted_axes([0, 1, 3, 2]);
-    check(&Inputs { q, ..x }, 3e-6);
+    check(&Inputs { q, k: q, v: q, mask: Mask::None, causal: true, scale: 0.3 }, 3e-6);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::RowMask;
-use super::rows::Rows;
+use super::rows::{Matrix, Rows};
 use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, vectorized};
 
@@ -117,13 +117,26 @@ vectorized! {
     }
 }
 
+/// Most rows of a tile. Rows of a causal product whose rest is skipped are read as far as those of
+/// their tile.
+const MOST_ROWS: usize = 12;
+
+/// Zeros for as many numbers of `rest`, which are behind those of a row that count, as a causal
+/// product may read.
+#[inline(always)]
+pub(super) fn clear<V: Vector>(rest: &mut [V::Elem]) {
+    for rest in rest.chunks_exact_mut(V::LANES).take(MOST_ROWS.div_ceil(V::LANES)) {
+        V::zero().write(rest);
+    }
+}
+
 /// Most rows of a tile whose sums leave registers, of 32 in AVX-512 and else 16, for one row of `b`.
 const fn most_rows(lanes: usize, vectors: usize) -> usize {
     match vectors {
         _ if lanes < MAX_LANES => 6,
         4 => 6,
         3 => 8,
-        _ => 12,
+        _ => MOST_ROWS,
     }
 }
 
@@ -244,14 +257,34 @@ impl<T: Element> Step<T> {
     }
 }
 
+/// Numbers that [`matrix`] needs for a copy of `tokens` rows.
+pub(super) fn copied_len<T: Element>(from: Rows<'_, T>, tokens: usize) -> usize {
+    if from.serve_in_place(tokens) { 0 } else { tokens * distance::<T>(from.width()) }
+}
+
+/// Rows `tokens` of one head where they are, or a copy in `to` where that has room for one.
+pub(super) fn matrix<'a, T: Element>(
+    from: Rows<'a, T>,
+    b: usize,
+    h: usize,
+    tokens: Range<usize>,
+    to: &'a mut [T],
+) -> Matrix<'a, T> {
+    if to.is_empty() {
+        return from.in_place(b, h, tokens);
+    }
+    let ld = distance::<T>(from.width());
+    copy(from, b, h, tokens, to, ld);
+    Matrix { data: to, ld }
+}
+
 vectorized! {
-    /// Rows `tokens` of one head times `scale`, `ld` apart, zero behind their end.
+    /// Rows `tokens` of one head, `ld` apart, zero behind their end.
     pub(super) fn copy<S, T: Element>(
         from: Rows<'_, T>,
         b: usize,
         h: usize,
         tokens: Range<usize>,
-        scale: T,
         to: &mut [T],
         ld: usize
     ) {
@@ -259,22 +292,22 @@ vectorized! {
             return;
         }
         let lanes = T::V::<S>::LANES;
-        let scale = T::V::<S>::splat(scale);
         for (t, to) in tokens.zip(to.chunks_exact_mut(ld)) {
             for (from, to) in from.row(b, h, t).chunks(lanes).zip(to.chunks_exact_mut(lanes)) {
-                T::V::<S>::read(from).mul(scale).write(to);
+                T::V::<S>::read(from).write(to);
             }
         }
     }
 }
 
 vectorized! {
-    /// The transpose of rows `tokens` of one head: rows `ld` apart, zero behind their end.
+    /// The transpose of rows `tokens` of one head times `scale`: rows `ld` apart, zero behind their end.
     pub(super) fn transpose<S, T: Element>(
         from: Rows<'_, T>,
         b: usize,
         h: usize,
         tokens: Range<usize>,
+        scale: T,
         to: &mut [T],
         ld: usize
     ) {
@@ -292,7 +325,7 @@ vectorized! {
                 let mut block = [T::V::<S>::zero(); MAX_LANES];
                 for (i, vector) in block[..lanes].iter_mut().enumerate() {
                     let row = from.row(b, h, tokens.start + first + i);
-                    *vector = T::V::<S>::read(&row[column..]);
+                    *vector = T::V::<S>::read(&row[column..]).mul(T::V::<S>::splat(scale));
                 }
                 T::V::<S>::transpose(&mut block);
                 for (i, vector) in block[..lanes].iter().enumerate() {
@@ -303,7 +336,7 @@ vectorized! {
         for (j, t) in tokens.enumerate() {
             let done = if j < whole { blocks } else { 0 };
             for (i, x) in from.row(b, h, t).iter().enumerate().skip(done) {
-                to[i * ld + j] = *x;
+                to[i * ld + j] = *x * scale;
             }
         }
         let end = count.next_multiple_of(lanes);
