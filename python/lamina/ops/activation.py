@@ -16,19 +16,20 @@ _TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "tanh"})
 
 def apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
     """The function that the kernels call ``name``, with its parameters."""
-    if type(input) is np.ndarray and input.dtype in _FLOATS:
-        return wrap(_kernels.activation_forward(name, input, a, b))
-    x = input if isinstance(input, Tensor) else Tensor(input)
-    data = x.data
+    if not isinstance(input, Tensor):
+        if type(input) is np.ndarray and input.dtype in _FLOATS:
+            return wrap(_kernels.activation_forward(name, input, a, b))
+        input = Tensor(input)
+    data = input.data
     try:
         y = _kernels.activation_forward(name, data, a, b)
     except TypeError:
         if data.dtype.kind == "f" or name not in _TAKES_INTEGERS:
             raise
-        return apply(name, x.float(), a, b)
-    if not (state.recording and x.requires_grad):
+        return apply(name, input.float(), a, b)
+    if not (state.recording and input.requires_grad):
         return wrap(y)
-    return _recorded(name, x, y if name in _KEEPS_OUTPUT else data, y, a, b)
+    return _recorded(name, input, y if name in _KEEPS_OUTPUT else data, y, a, b)
 
 
 def _recorded(name: str, x: Tensor, kept: Array, y: Array, a: float, b: float) -> Tensor:

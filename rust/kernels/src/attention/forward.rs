@@ -17,6 +17,8 @@ use crate::{Element, vectorized};
 
 /// Queries in a tile.
 const QUERIES: usize = 32;
+/// Rows of scores that become powers together, as many as [`Vector::four_sums`] takes.
+const FOUR: usize = 4;
 /// Keys in a tile: scores of 16 KiB, which leave room in a first-level cache.
 const KEYS: usize = 128;
 
@@ -173,51 +175,52 @@ vectorized! {
         width: usize
     ) {
         let lanes = T::V::<S>::LANES;
+        let end = count.next_multiple_of(lanes);
         let mut sums = sums;
-        // Of four rows, which are added up together.
-        let mut powers = [T::V::<S>::zero(); 4];
-        let rows = scores.len() / ld;
-        for (i, scores) in scores.chunks_exact_mut(ld).enumerate() {
-            let scores = &mut scores[..count.next_multiple_of(lanes)];
-            let length = count.min((below + (i * step) as isize).max(0) as usize);
-            let (seen, hidden) = scores.split_at_mut(length.next_multiple_of(lanes));
-            clear::<T::V<S>>(hidden);
-            let mut max = T::V::<S>::splat(state.max[i]);
-            for (n, score) in seen.chunks_exact_mut(lanes).enumerate() {
-                let x = T::V::<S>::read(score);
-                if (n + 1) * lanes <= length {
+        // Four rows at a time, of which none waits for the others' largest scores and sums.
+        for (group, scores) in scores.chunks_mut(FOUR * ld).enumerate() {
+            let first = group * FOUR;
+            let rows = scores.len() / ld;
+            let mut seen = [0; FOUR];
+            let mut largest = [T::zero(); FOUR];
+            for (i, scores) in scores.chunks_exact_mut(ld).enumerate() {
+                let length = count.min((below + ((first + i) * step) as isize).max(0) as usize);
+                seen[i] = length.next_multiple_of(lanes);
+                clear::<T::V<S>>(&mut scores[seen[i]..end]);
+                let mut max = T::V::<S>::splat(state.max[first + i]);
+                for (n, score) in scores[..seen[i]].chunks_exact_mut(lanes).enumerate() {
+                    let mut x = T::V::<S>::read(score);
+                    if (n + 1) * lanes > length {
+                        x = visible::<S, T>(x, n * lanes, length);
+                        x.write(score);
+                    }
                     max = x.max(max);
-                } else {
-                    let x = visible::<S, T>(x, n * lanes, length);
-                    x.write(score);
-                    max = x.max(max);
+                }
+                largest[i] = max.max_lane();
+            }
+            let mut powers = [T::V::<S>::zero(); FOUR];
+            for (i, scores) in scores.chunks_exact_mut(ld).enumerate() {
+                let (row, max) = (first + i, largest[i]);
+                // Where every key is hidden, any shift will do that is not itself infinite.
+                let shift = if max == T::neg_infinity() { T::zero() } else { max };
+                for score in scores[..seen[i]].chunks_exact_mut(lanes) {
+                    let p = exp2(T::V::<S>::read(score).sub(T::V::<S>::splat(shift)));
+                    powers[i] = powers[i].add(p);
+                    p.write(score);
+                }
+                let before = std::mem::replace(&mut state.max[row], max);
+                if let Some(sums) = &mut sums && max != before {
+                    let factor = (before - shift).exp2();
+                    state.sum[row] *= factor;
+                    let factor = T::V::<S>::splat(factor);
+                    for sum in sums[row * width..(row + 1) * width].chunks_exact_mut(lanes) {
+                        T::V::<S>::read(sum).mul(factor).write(sum);
+                    }
                 }
             }
-            let max = max.max_lane();
-            // Where every key is hidden, any shift will do that is not itself infinite.
-            let shift = if max == T::neg_infinity() { T::zero() } else { max };
-            let mut sum = T::V::<S>::zero();
-            for score in seen.chunks_exact_mut(lanes) {
-                let p = exp2(T::V::<S>::read(score).sub(T::V::<S>::splat(shift)));
-                sum = sum.add(p);
-                p.write(score);
-            }
-            if let Some(sums) = &mut sums && max != state.max[i] {
-                let factor = (state.max[i] - shift).exp2();
-                state.sum[i] *= factor;
-                let factor = T::V::<S>::splat(factor);
-                for sum in sums[i * width..(i + 1) * width].chunks_exact_mut(lanes) {
-                    T::V::<S>::read(sum).mul(factor).write(sum);
-                }
-            }
-            state.max[i] = max;
-            powers[i % 4] = sum;
-            if i % 4 == 3 || i + 1 == rows {
-                let first = i / 4 * 4;
-                let totals = T::V::<S>::four_sums(powers);
-                for (sum, total) in state.sum[first..=i].iter_mut().zip(totals) {
-                    *sum += total;
-                }
+            let totals = T::V::<S>::four_sums(powers);
+            for (sum, total) in state.sum[first..first + rows].iter_mut().zip(totals) {
+                *sum += total;
             }
         }
     }
