@@ -323,6 +323,7 @@ fn copy<V: Vector>(from: &[V::Elem], to: &mut [V::Elem]) {
     for at in (0..from.len()).step_by(V::LANES) {
         // A last full vector over the one before is cheaper than part of one.
         let at = at.min(last);
+        V::prefetch_ahead(&from[at..]);
         V::read(&from[at..]).write(&mut to[at..]);
     }
 }

@@ -143,6 +143,7 @@ fn tile<V: Vector, const KH: usize, const KW: usize, const R: usize, const N: us
             }
         }
         for j in 0..N {
+            V::prefetch_ahead(&y[columns[j]..]);
             sums[j].write(&mut y[columns[j]..]);
         }
     }
