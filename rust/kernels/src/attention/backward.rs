@@ -161,7 +161,7 @@ impl<T: Element> Task<'_, T> {
         write(task.dv, width[1], T::one(), &outputs.dv, b, kv_head, task.keys.clone());
     }
 
-    /// All tiles of the queries of one head, the `first` of those that share the keys.
+    /// All tiles of the queries of one head, which may be the first of those that share the keys.
     fn head(&mut self, head: usize, rows: [Matrix<'_, T>; 2], lse: &[T], first_head: bool) {
         let t = self.x.sizes.t;
         for tile in 0..self.keys.len().div_ceil(KEYS) {
