@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
 
-use crate::Element;
+use crate::simd::line;
 use crate::threads::Shared;
 
 /// `view` itself where its rows are contiguous, else a copy.
@@ -103,16 +103,13 @@ impl<'a, T> Rows<'a, T> {
     /// Whether the first `tokens` of a head are better read where they are than copied: they are whole
     /// vectors, and stay in the first cache together, in which rows a power of two apart share few
     /// places.
-    pub(super) fn serve_in_place(&self, tokens: usize) -> bool
-    where
-        T: Element,
-    {
+    pub(super) fn serve_in_place(&self, tokens: usize) -> bool {
         /// Lines that a first cache holds, of which some are left for other things.
         const LINES: usize = 512 + 256;
-        let numbers = 64 / size_of::<T>();
+        let line = line::<T>();
         let Ok(ld) = usize::try_from(self.strides[2]) else { return false };
-        let whole = self.width.is_multiple_of(numbers) && ld.is_multiple_of(numbers);
-        let shared = 1 << (ld / numbers).trailing_zeros().min(6);
+        let whole = self.width.is_multiple_of(line) && ld.is_multiple_of(line);
+        let shared = 1 << (ld / line).trailing_zeros().min(6);
         whole && tokens.saturating_mul(shared) <= LINES
     }
 

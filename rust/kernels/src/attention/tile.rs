@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::RowMask;
 use super::rows::{Matrix, Rows};
-use crate::simd::{Isa, MAX_LANES, Vector};
+use crate::simd::{Isa, MAX_LANES, Vector, line};
 use crate::{Element, vectorized};
 
 /// The part of a causal product that need not be computed.
@@ -50,8 +50,7 @@ vectorized! {
 /// Distance of rows of `n` numbers: an odd number of cache lines, as columns of rows an even number
 /// apart would share few of the places in the first cache.
 pub(super) fn distance<T>(n: usize) -> usize {
-    let line = 64 / size_of::<T>();
-    (n.div_ceil(line) | 1) * line
+    (n.div_ceil(line::<T>()) | 1) * line::<T>()
 }
 
 vectorized! {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::simd::{Isa, MAX_LANES, Vector, addresses, prefetch};
+use crate::simd::{Isa, MAX_LANES, Vector, addresses, line, prefetch};
 use crate::{Element, vectorized};
 
 /// Steps of the sum between visits to the output, so that a panel of `b` stays in the first cache.
@@ -35,12 +35,9 @@ struct Next<T> {
 }
 
 impl<T: Element> Next<T> {
-    /// Numbers of a line.
-    const LINE: usize = 64 / size_of::<T>();
-
     /// Both of `next`, in `times` parts.
     fn new(next: [&[T]; 2], times: usize) -> Self {
-        let lines = next.map(|next| next.len().div_ceil(Self::LINE * times));
+        let lines = next.map(|next| next.len().div_ceil(line::<T>() * times));
         Self { at: next.map(<[T]>::as_ptr), lines }
     }
 
@@ -49,7 +46,7 @@ impl<T: Element> Next<T> {
         for (at, &lines) in self.at.iter_mut().zip(&self.lines) {
             for _ in 0..lines {
                 prefetch::<false>(at.cast());
-                *at = at.wrapping_add(Self::LINE);
+                *at = at.wrapping_add(line::<T>());
             }
         }
     }

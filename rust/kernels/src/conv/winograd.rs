@@ -465,6 +465,12 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
     let mut held = Held::new(step * grid.width, inputs, outputs);
     let sums = Points { rows: inputs.count, width: outputs.width };
     let mut u = Scratch::new(sums.len(outputs.panels));
+    // Part, panel and point of a product, in the order in which a thread comes to them.
+    let place = |product: usize| {
+        let (task, part) = (product / inputs.panels, product % inputs.panels);
+        let place = [part, task % outputs.panels, task / outputs.panels];
+        (place[2] < POINTS).then_some(place)
+    };
     for start in (0..grid.rows).step_by(step) {
         held.fill(grid, start..(start + step).min(grid.rows), images, gradients);
         let u = Shared::new(&mut u);
@@ -476,14 +482,8 @@ pub(super) fn weight_gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dwei
                 // SAFETY: point and panel of each task are its own.
                 #[allow(unsafe_code)]
                 let sum = unsafe { u.slice(first..first + len) };
-                let next = task + 1 < POINTS * outputs.panels;
-                let next = match part + 1 < inputs.panels {
-                    true => Some([part + 1, panel, point]),
-                    false => {
-                        next.then(|| [0, (task + 1) % outputs.panels, (task + 1) / outputs.panels])
-                    }
-                };
-                held.sum([part, panel, point], next, sum, start > 0);
+                let next = task * inputs.panels + part + 1;
+                held.sum([part, panel, point], place(next), sum, start > 0);
             }
         });
     }

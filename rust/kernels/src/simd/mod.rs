@@ -33,6 +33,11 @@ use crate::Element;
 /// No form has more lanes than this.
 pub const MAX_LANES: usize = 16;
 
+/// Numbers in a cache line.
+pub const fn line<T>() -> usize {
+    64 / size_of::<T>()
+}
+
 /// How many numbers ahead of the work [`Vector::prefetch_ahead`] asks for.
 const AHEAD: usize = 1024;
 
