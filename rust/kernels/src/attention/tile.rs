@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::RowMask;
 use super::rows::{Matrix, Rows};
+use crate::simd::steps::{self, Steps};
 use crate::simd::{Isa, MAX_LANES, Vector, line};
 use crate::{Element, vectorized};
 
@@ -189,8 +190,8 @@ impl<T: Element> Step<T> {
         match vectors {
             1 => self.rows::<S, 1, TRANSPOSED>(rows),
             2 => self.rows::<S, 2, TRANSPOSED>(rows),
-            3 if T::V::<S>::LANES == MAX_LANES => self.rows::<S, 3, TRANSPOSED>(rows),
-            4 if T::V::<S>::LANES == MAX_LANES => self.rows::<S, 4, TRANSPOSED>(rows),
+            3 if const { T::V::<S>::LANES == MAX_LANES } => self.rows::<S, 3, TRANSPOSED>(rows),
+            4 if const { T::V::<S>::LANES == MAX_LANES } => self.rows::<S, 4, TRANSPOSED>(rows),
             _ => unreachable!("{vectors} vectors"),
         }
     }
@@ -200,7 +201,7 @@ impl<T: Element> Step<T> {
         macro_rules! heights {
             ($($m:literal)*) => {
                 match rows {
-                    $($m if $m <= most_rows(T::V::<S>::LANES, N) => {
+                    $($m if const { $m <= most_rows(T::V::<S>::LANES, N) } => {
                         self.run::<S, $m, N, TRANSPOSED>()
                     })*
                     _ => unreachable!("{rows} rows"),
@@ -214,6 +215,34 @@ impl<T: Element> Step<T> {
     unsafe fn run<S: Isa, const M: usize, const N: usize, const TRANSPOSED: bool>(self) {
         let lanes = T::V::<S>::LANES;
         let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
+        let sum = if const { steps::suits::<T::V<S>>(M, N) } {
+            let Self { k: count, a, lda, b, ldb: b_step, .. } = self;
+            let steps = Steps { count, a, apart: lda as isize, b, b_step };
+            if TRANSPOSED {
+                steps.sums::<T::V<S>, M, N, false, false>(|| ())
+            } else {
+                steps.sums::<T::V<S>, M, N, true, false>(|| ())
+            }
+        } else {
+            self.sums::<S, M, N>(row, step)
+        };
+        for i in 0..M {
+            for j in 0..N {
+                let c = self.c.add(i * self.ldc + j * lanes);
+                let sum = sum[i][j];
+                if self.accumulate { T::V::<S>::load(c).add(sum).store(c) } else { sum.store(c) }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::run`].
+    #[inline(always)]
+    unsafe fn sums<S: Isa, const M: usize, const N: usize>(
+        self,
+        row: usize,
+        step: usize,
+    ) -> [[T::V<S>; N]; M] {
         let mut sum = [[T::V::<S>::zero(); N]; M];
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.k / UNROLL {
@@ -226,13 +255,7 @@ impl<T: Element> Step<T> {
             Self::add::<S, M, N>(a, row, b, &mut sum);
             (a, b) = (a.add(step), b.add(self.ldb));
         }
-        for i in 0..M {
-            for j in 0..N {
-                let c = self.c.add(i * self.ldc + j * lanes);
-                let sum = sum[i][j];
-                if self.accumulate { T::V::<S>::load(c).add(sum).store(c) } else { sum.store(c) }
-            }
-        }
+        sum
     }
 
     /// Adds the product of a column of the left-hand matrix and a row of the right-hand one.

@@ -18,7 +18,7 @@ macro_rules! sized {
     };
     ($n:literal, $lines:expr, $tile:ident $args:tt, $($m:literal)*) => {
         match $lines {
-            $($m if $m <= T::V::<S>::TILE_ROWS => $tile::<S, T, $m, $n> $args,)*
+            $($m if const { $m <= T::V::<S>::TILE_ROWS } => $tile::<S, T, $m, $n> $args,)*
             lines => unreachable!("a tile of {lines} lines"),
         }
     };

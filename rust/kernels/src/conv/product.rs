@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::simd::steps::{self, Steps};
 use crate::simd::{Isa, MAX_LANES, Vector, addresses, line, prefetch};
 use crate::{Element, vectorized};
 
@@ -70,6 +71,7 @@ vectorized! {
         next: [&[T]; 2],
     ) {
         let depth = b.len() / width;
+        assert!(a.row_stride == 1 || a.step_stride == 1);
         assert!(depth > 0 && b.len() == depth * width && c.len() == a.rows * width);
         assert!(width.is_multiple_of(T::V::<S>::LANES));
         assert!((a.rows - 1) * a.row_stride + (depth - 1) * a.step_stride < a.start.len());
@@ -163,17 +165,60 @@ impl<T: Element> Part<'_, T> {
     ) {
         let (lanes, width) = (T::V::<S>::LANES, self.width);
         let (row_stride, step_stride) = (self.a.row_stride, self.a.step_stride);
-        let mut a = self.a.start.as_ptr().add(row * row_stride);
-        let mut b = self.b.add(column);
+        let a = self.a.start.as_ptr().add(row * row_stride);
+        let b = self.b.add(column);
         let c = self.c.add(row * width + column);
-        let mut sums = [[T::V::<S>::zero(); VECTORS]; ROWS];
+        let mut sums = if const { steps::suits::<T::V<S>>(ROWS, VECTORS) } {
+            next.ask();
+            for i in 0..if self.accumulate { ROWS } else { 0 } {
+                T::V::<S>::prefetch(c.wrapping_add(i * width));
+            }
+            let mut ahead = b.wrapping_add(AHEAD * width);
+            let ask = || {
+                for _ in 0..if FIRST { steps::TOGETHER } else { 0 } {
+                    T::V::<S>::prefetch(ahead);
+                    ahead = ahead.wrapping_add(width);
+                }
+            };
+            let (count, b_step) = (self.steps, width);
+            if step_stride == 1 {
+                let steps = Steps { count, a, apart: row_stride as isize, b, b_step };
+                steps.sums::<T::V<S>, ROWS, VECTORS, true, false>(ask)
+            } else {
+                let steps = Steps { count, a, apart: step_stride as isize, b, b_step };
+                steps.sums::<T::V<S>, ROWS, VECTORS, false, false>(ask)
+            }
+        } else {
+            self.in_chunks::<S, ROWS, VECTORS, FIRST>(a, b, next)
+        };
         if self.accumulate {
             for (i, sums) in sums.iter_mut().enumerate() {
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = T::V::<S>::load(c.add(i * width + j * lanes));
+                    *sum = sum.add(T::V::<S>::load(c.add(i * width + j * lanes)));
                 }
             }
         }
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, sum) in sums.iter().enumerate() {
+                sum.store(c.add(i * width + j * lanes));
+            }
+        }
+    }
+
+    /// Sums of a tile for which there are no [`Steps`].
+    ///
+    /// # Safety
+    /// As for [`Self::tile`].
+    #[inline(always)]
+    unsafe fn in_chunks<S: Isa, const ROWS: usize, const VECTORS: usize, const FIRST: bool>(
+        self,
+        mut a: *const T,
+        mut b: *const T,
+        next: &mut Next<T>,
+    ) -> [[T::V<S>; VECTORS]; ROWS] {
+        let (lanes, width) = (T::V::<S>::LANES, self.width);
+        let (row_stride, step_stride) = (self.a.row_stride, self.a.step_stride);
+        let mut sums = [[T::V::<S>::zero(); VECTORS]; ROWS];
         let chunk = chunk(ROWS * VECTORS);
         let mut rest = self.steps;
         while rest > 0 {
@@ -207,11 +252,7 @@ impl<T: Element> Part<'_, T> {
                 b = b.wrapping_add(width);
             }
         }
-        for (i, sums) in sums.iter().enumerate() {
-            for (j, sum) in sums.iter().enumerate() {
-                sum.store(c.add(i * width + j * lanes));
-            }
-        }
+        sums
     }
 }
 

@@ -148,7 +148,7 @@ vectorized! {
                     macro_rules! tiles {
                         ($n:literal, $($m:literal)*) => {
                             match rows.len() {
-                                $($m if $m <= T::V::<S>::TILE_ROWS => {
+                                $($m if const { $m <= T::V::<S>::TILE_ROWS } => {
                                     tile::<S, T, $m, $n>(offsets, z, dy, c);
                                 })*
                                 rows => unreachable!("a tile of {rows} rows"),

@@ -339,10 +339,10 @@ vectorized! {
                 match (right.width / lanes, copy.is_some()) {
                     (1, true) => tile!(1, true),
                     (1, false) => tile!(1, false),
-                    (3, true) if lanes == MAX_LANES => tile!(3, true),
-                    (3, false) if lanes == MAX_LANES => tile!(3, false),
-                    (4, true) if lanes == MAX_LANES => tile!(4, true),
-                    (4, false) if lanes == MAX_LANES => tile!(4, false),
+                    (3, true) if const { T::V::<S>::LANES == MAX_LANES } => tile!(3, true),
+                    (3, false) if const { T::V::<S>::LANES == MAX_LANES } => tile!(3, false),
+                    (4, true) if const { T::V::<S>::LANES == MAX_LANES } => tile!(4, true),
+                    (4, false) if const { T::V::<S>::LANES == MAX_LANES } => tile!(4, false),
                     (_, true) => tile!(2, true),
                     (_, false) => tile!(2, false),
                 }

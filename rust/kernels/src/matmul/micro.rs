@@ -1,6 +1,7 @@
 //! The innermost loop: a tile of the product that stays in registers.
 
-use crate::simd::{Vector, addresses};
+use crate::simd::steps::{self, Steps};
+use crate::simd::{Vector, addresses, line};
 
 /// What one tile needs: `k` steps down the left panel and the right panel.
 #[derive(Clone, Copy)]
@@ -43,7 +44,8 @@ pub(super) const AHEAD: isize = 8;
 ///
 /// # Safety
 /// The panels hold `k` steps of `M` numbers and of `N` full vectors; those of the right one follow
-/// each other unless it is copied. `c` has `M` rows of `columns` numbers, `c_row` apart.
+/// each other unless it is copied. Rows or steps of the left one do. `c` has `M` rows of `columns`
+/// numbers, `c_row` apart.
 #[inline(always)]
 unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, const NEXT: bool>(
     p: Panels<V::Elem>,
@@ -52,33 +54,105 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
     columns: usize,
     accumulate: bool,
 ) {
+    let sums = if const { has_steps::<V>(M, N, COPY) } {
+        in_steps::<V, M, N>(p, c, c_row)
+    } else {
+        in_chunks::<V, M, N, COPY, NEXT>(p, c, c_row)
+    };
+    if columns < N * V::LANES {
+        for i in 0..M {
+            for j in 0..N {
+                let at = c.wrapping_add(i * c_row + j * V::LANES);
+                let count = columns.saturating_sub(j * V::LANES).min(V::LANES);
+                let before = if accumulate { V::load_first(at, count) } else { V::zero() };
+                sums[i][j].add(before).store_first(at, count);
+            }
+        }
+    } else if accumulate {
+        for i in 0..M {
+            for j in 0..N {
+                let at = c.wrapping_add(i * c_row + j * V::LANES);
+                sums[i][j].add(V::load(at)).store(at);
+            }
+        }
+    } else {
+        for i in 0..M {
+            for j in 0..N {
+                sums[i][j].store(c.wrapping_add(i * c_row + j * V::LANES));
+            }
+        }
+    }
+}
+
+/// Whether the sums are those of [`Steps`].
+const fn has_steps<V: Vector>(rows: usize, vectors: usize, copies: bool) -> bool {
+    !copies && steps::suits::<V>(rows, vectors)
+}
+
+/// Whether there is a tile for numbers that lie one after the other. Lower tiles are whole products of
+/// few rows, which are seldom packed.
+const fn knows_next<V: Vector>(rows: usize, vectors: usize, copies: bool) -> bool {
+    2 * rows >= most_rows::<V>(vectors) && !has_steps::<V>(rows, vectors, copies)
+}
+
+/// Sums of a tile for which there are [`Steps`].
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn in_steps<V: Vector, const M: usize, const N: usize>(
+    p: Panels<V::Elem>,
+    c: *mut V::Elem,
+    c_row: usize,
+) -> [[V; N]; M] {
+    debug_assert!(p.a_row == 1 || p.a_step == 1);
+    Later::new(&p, c, c_row).ask::<V, N>(M, p.next_lines);
+    let mut ahead = p.ahead;
+    let ask = || {
+        for at in (0..steps::TOGETHER * M).step_by(line::<V::Elem>()) {
+            V::prefetch(ahead.wrapping_add(at));
+        }
+        ahead = ahead.wrapping_add(steps::TOGETHER * p.ahead_step);
+    };
+    let (count, a, b, b_step) = (p.k, p.a, p.b, N * V::LANES);
+    if p.a_step == 1 {
+        Steps { count, a, apart: p.a_row, b, b_step }.sums::<V, M, N, true, true>(ask)
+    } else {
+        Steps { count, a, apart: p.a_step, b, b_step }.sums::<V, M, N, false, true>(ask)
+    }
+}
+
+/// Sums of any tile, and the copy of the right panel.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn in_chunks<
+    V: Vector,
+    const M: usize,
+    const N: usize,
+    const COPY: bool,
+    const NEXT: bool,
+>(
+    p: Panels<V::Elem>,
+    c: *mut V::Elem,
+    c_row: usize,
+) -> [[V; N]; M] {
     let mut sums = [[V::zero(); N]; M];
     let b_step = if COPY { p.b_step } else { (N * V::LANES) as isize };
     let a_row = if NEXT { 1 } else { p.a_row };
-    let (mut a, mut b, mut copy, mut ahead, mut next) = (p.a, p.b, p.copy, p.ahead, p.next);
+    let (mut a, mut b, mut copy, mut ahead) = (p.a, p.b, p.copy, p.ahead);
     // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
     let chunk = if tall { CHUNK } else { p.k };
     // Of a product of fewer steps than a chunk no more than there is.
     let each = |lines: usize| (lines * chunk).div_ceil(p.k.max(chunk));
     let (c_lines, next_lines) = (each(M), each(p.next_lines));
+    let mut later = Later::new(&p, c, c_row);
     let ahead_step = if tall && !NEXT { a_row } else { p.ahead_step as isize };
-    let (mut rest, mut c_line) = (p.k, c);
+    let mut rest = p.k;
     while rest > 0 {
-        for _ in 0..c_lines {
-            for j in 0..N {
-                V::prefetch_far(c_line.wrapping_add(j * V::LANES));
-            }
-            c_line = c_line.wrapping_add(c_row);
-        }
-        for _ in 0..next_lines {
-            for j in 0..N {
-                V::prefetch_far(next.wrapping_add(j * V::LANES));
-            }
-            // Rows need not begin where a cache line does.
-            V::prefetch_far(next.wrapping_add(N * V::LANES - 1));
-            next = next.wrapping_offset(p.next_step);
-        }
+        later.ask::<V, N>(c_lines, next_lines);
         if tall && !NEXT {
             ahead = a.wrapping_add(AHEAD_IN_ROW);
         }
@@ -113,27 +187,40 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize, const COPY: bool, cons
             copy = copy.wrapping_add(N * V::LANES);
         }
     }
-    if columns < N * V::LANES {
-        for i in 0..M {
+    sums
+}
+
+/// What the second cache is asked for while a tile is computed: where it goes, and lines of the next
+/// right panel.
+struct Later<T> {
+    c: *const T,
+    c_row: usize,
+    next: *const T,
+    next_step: isize,
+}
+
+impl<T> Later<T> {
+    #[inline(always)]
+    fn new(p: &Panels<T>, c: *mut T, c_row: usize) -> Self {
+        Self { c, c_row, next: p.next, next_step: p.next_step }
+    }
+
+    /// Asks for so many rows of the target and lines of the panel, `N` vectors each.
+    #[inline(always)]
+    fn ask<V: Vector<Elem = T>, const N: usize>(&mut self, rows: usize, lines: usize) {
+        for _ in 0..rows {
             for j in 0..N {
-                let at = c.wrapping_add(i * c_row + j * V::LANES);
-                let count = columns.saturating_sub(j * V::LANES).min(V::LANES);
-                let before = if accumulate { V::load_first(at, count) } else { V::zero() };
-                sums[i][j].add(before).store_first(at, count);
+                V::prefetch_far(self.c.wrapping_add(j * V::LANES));
             }
+            self.c = self.c.wrapping_add(self.c_row);
         }
-    } else if accumulate {
-        for i in 0..M {
+        for _ in 0..lines {
             for j in 0..N {
-                let at = c.wrapping_add(i * c_row + j * V::LANES);
-                sums[i][j].add(V::load(at)).store(at);
+                V::prefetch_far(self.next.wrapping_add(j * V::LANES));
             }
-        }
-    } else {
-        for i in 0..M {
-            for j in 0..N {
-                sums[i][j].store(c.wrapping_add(i * c_row + j * V::LANES));
-            }
+            // Rows need not begin where a cache line does.
+            V::prefetch_far(self.next.wrapping_add(N * V::LANES - 1));
+            self.next = self.next.wrapping_offset(self.next_step);
         }
     }
 }
@@ -160,9 +247,8 @@ pub(super) unsafe fn tile_of<V: Vector, const N: usize, const COPY: bool>(
     macro_rules! heights {
         ($($m:literal)*) => {
             match rows {
-                $($m if $m <= most_rows::<V>(N) => {
-                    // Lower tiles are whole products of few rows, which are seldom packed.
-                    if 2 * $m >= most_rows::<V>(N) && p.a_row == 1 {
+                $($m if const { $m <= most_rows::<V>(N) } => {
+                    if const { knows_next::<V>($m, N, COPY) } && p.a_row == 1 {
                         tile::<V, $m, N, COPY, true>(p, c, c_row, columns, accumulate);
                     } else {
                         tile::<V, $m, N, COPY, false>(p, c, c_row, columns, accumulate);

@@ -61,7 +61,7 @@ pub(super) fn tile_shapes<T: Element>() -> [TileShape; 3] {
         columns: vectors * lanes,
         lanes,
         depth: 256,
-        packs_from: usize::MAX,
+        packs_from: 512,
         reads_lines_to: 768,
     };
     if lanes < MAX_LANES {
@@ -69,7 +69,7 @@ pub(super) fn tile_shapes<T: Element>() -> [TileShape; 3] {
     }
     let wide = |rows, vectors| {
         let columns = vectors * lanes;
-        TileShape { rows, columns, depth: 384, packs_from: 512, reads_lines_to: 192, ..usual }
+        TileShape { rows, columns, depth: 384, reads_lines_to: 192, ..usual }
     };
     [usual, wide(9, 3), wide(6, 4)]
 }

@@ -6,6 +6,7 @@ use ndarray::ArrayView2;
 use super::Cell;
 use crate::matmul::transposed;
 use crate::memory::Scratch;
+use crate::simd::steps::{self, Steps};
 use crate::simd::{MAX_LANES, Vector, prefetch};
 use crate::threads::part_of;
 use crate::{Element, threads, vectorized};
@@ -153,7 +154,7 @@ unsafe fn sums_of<V: Vector, const N: usize>(
     macro_rules! rows {
         ($($m:literal)*) => {
             match rows {
-                $($m if $m * N <= if has_many(V::LANES) { MANY } else { FEW } => {
+                $($m if const { $m * N <= if has_many(V::LANES) { MANY } else { FEW } } => {
                     sums::<V, $m, N>(depth, a, stride, b, ahead, tile, wide)
                 })*
                 _ => unreachable!("a tile of {rows} rows"),
@@ -178,6 +179,17 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
     tile: *mut V::Elem,
     wide: usize,
 ) {
+    if const { steps::suits::<V>(M, N) && !is_short(M * N) } {
+        let steps = Steps { count: depth, a, apart: stride as isize, b, b_step: 2 * V::LANES };
+        let mut lines = ahead.iter();
+        let at_once = ahead.len().div_ceil((depth / steps::TOGETHER).max(1));
+        let sums = steps.sums::<V, M, N, true, true>(|| {
+            for line in lines.by_ref().take(at_once) {
+                prefetch::<true>(*line);
+            }
+        });
+        return write(&sums, tile, wide);
+    }
     let mut sums = [[V::zero(); N]; M];
     // A product with few sums cannot hide the latency of their additions: twice as many.
     let mut more = [[V::zero(); N]; M];
@@ -187,7 +199,7 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
         if !line.is_null() {
             prefetch::<true>(*line);
         }
-        if M * N < 8 {
+        if const { is_short(M * N) } {
             while k + 2 <= end {
                 add::<V, M, N>(k, depth, a, stride, b, &mut sums);
                 add::<V, M, N>(k + 1, depth, a, stride, b, &mut more);
@@ -199,9 +211,33 @@ unsafe fn sums<V: Vector, const M: usize, const N: usize>(
             k += 1;
         }
     }
-    for i in 0..M {
-        for j in 0..N {
-            let sum = if M * N < 8 { sums[i][j].add(more[i][j]) } else { sums[i][j] };
+    if const { is_short(M * N) } {
+        for (sums, more) in sums.iter_mut().zip(more) {
+            for (sum, more) in sums.iter_mut().zip(more) {
+                *sum = sum.add(more);
+            }
+        }
+    }
+    write(&sums, tile, wide);
+}
+
+/// Whether so few sums wait for each other.
+const fn is_short(sums: usize) -> bool {
+    sums < 8
+}
+
+/// Writes sums into rows of `wide` registers.
+///
+/// # Safety
+/// The rows fit in `tile`.
+#[inline(always)]
+unsafe fn write<V: Vector, const M: usize, const N: usize>(
+    sums: &[[V; N]; M],
+    tile: *mut V::Elem,
+    wide: usize,
+) {
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, sum) in sums.iter().enumerate() {
             sum.store(tile.add((i * wide + j) * V::LANES));
         }
     }

@@ -16,6 +16,7 @@ pub mod math;
 mod neon;
 mod pair;
 mod portable;
+pub mod steps;
 
 use std::sync::OnceLock;
 
