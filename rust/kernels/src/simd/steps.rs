@@ -10,9 +10,11 @@ const ROWS: usize = 6;
 /// six would count and move addresses: time, where another thread uses the same core.
 pub const TOGETHER: usize = 4;
 
-/// Whether tiles of so many rows and vectors gain by this loop.
+/// Whether tiles of so many rows and vectors gain by this loop: those of single precision where
+/// vectors are registers. Others would take as long to compile.
 pub const fn suits<V: Vector>(rows: usize, vectors: usize) -> bool {
-    V::LANES < MAX_LANES && 3 <= rows && rows <= ROWS && vectors == 2
+    let few = V::LANES < MAX_LANES && V::TILE_VECTORS == 2;
+    few && 3 <= rows && rows <= ROWS && vectors == 2
 }
 
 /// The operands. Numbers of the left one follow each other along a row, or at a step; a row or a step
