@@ -214,7 +214,6 @@ impl<T: Element> Step<T> {
     #[inline(always)]
     unsafe fn run<S: Isa, const M: usize, const N: usize, const TRANSPOSED: bool>(self) {
         let lanes = T::V::<S>::LANES;
-        let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
         let sum = if const { steps::suits::<T::V<S>>(M, N) } {
             let Self { k: count, a, lda, b, ldb: b_step, .. } = self;
             let steps = Steps { count, a, apart: lda as isize, b, b_step };
@@ -224,6 +223,7 @@ impl<T: Element> Step<T> {
                 steps.sums::<T::V<S>, M, N, true, false>(|| ())
             }
         } else {
+            let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
             self.sums::<S, M, N>(row, step)
         };
         for i in 0..M {
@@ -235,6 +235,8 @@ impl<T: Element> Step<T> {
         }
     }
 
+    /// Sums of a tile for which there are no [`Steps`].
+    ///
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]

@@ -40,6 +40,10 @@ const SHORT: usize = 128;
 /// farther apart fall on too few sets of the caches.
 const NEAR_ROWS: usize = 5 << 10;
 
+/// Rows of the product from which the right matrix is packed for all tasks together; with fewer each
+/// may copy the panels it uses.
+const PACKS_FROM: usize = 512;
+
 /// The product of matrices in any order.
 pub(super) fn multiply<T: Element>(
     a: Mat<T>,
@@ -61,7 +65,7 @@ pub(super) fn multiply_shaped<T: Element>(
     tile: TileShape,
 ) {
     let apart = b.row_stride.unsigned_abs() * size_of::<T>();
-    if b.column_stride == 1 && apart <= NEAR_ROWS && a.rows < tile.packs_from {
+    if b.column_stride == 1 && apart <= NEAR_ROWS && a.rows < PACKS_FROM {
         return Job { a, b: Right::Rows(b), c, accumulate, epilogue }.run(tile);
     }
     let width = (PACKED_AT_ONCE / b.rows).max(1024).next_multiple_of(tile.columns).min(b.columns);

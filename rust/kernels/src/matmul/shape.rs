@@ -15,9 +15,6 @@ pub(super) struct TileShape {
     pub(super) columns: usize,
     pub(super) lanes: usize,
     pub(super) depth: usize,
-    /// Rows of the product from which the right matrix is packed for all tasks together; with fewer
-    /// each may copy the panels it uses.
-    pub(super) packs_from: usize,
     /// Columns of the product up to which a transposed left matrix is read where it lies, a few
     /// numbers of each line.
     pub(super) reads_lines_to: usize,
@@ -56,14 +53,8 @@ pub(super) fn tile_shapes<T: Element>() -> [TileShape; 3] {
         (Level::Avx512, false) => (6, 1, 8),
         (_, false) => (4, 1, 4),
     };
-    let usual = TileShape {
-        rows,
-        columns: vectors * lanes,
-        lanes,
-        depth: 256,
-        packs_from: 512,
-        reads_lines_to: 768,
-    };
+    let usual =
+        TileShape { rows, columns: vectors * lanes, lanes, depth: 256, reads_lines_to: 768 };
     if lanes < MAX_LANES {
         return [usual; 3];
     }
