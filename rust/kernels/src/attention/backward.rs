@@ -309,8 +309,11 @@ vectorized! {
     ) {
         let lanes = T::V::<S>::LANES;
         for (t, out) in out.iter_mut().enumerate() {
+            let (dy_row, y_row) = (dy.row(b, h, t), y.row(b, h, t));
+            dy.ask_behind(dy_row);
+            y.ask_behind(y_row);
             let mut sum = T::V::<S>::zero();
-            for (dy, y) in dy.row(b, h, t).chunks(lanes).zip(y.row(b, h, t).chunks(lanes)) {
+            for (dy, y) in dy_row.chunks(lanes).zip(y_row.chunks(lanes)) {
                 sum = T::V::<S>::read(dy).mul_add(T::V::<S>::read(y), sum);
             }
             *out = sum.sum();
@@ -332,8 +335,10 @@ vectorized! {
         let lanes = T::V::<S>::LANES;
         for (i, t) in tokens.enumerate() {
             // SAFETY: no other task has these rows.
-            let to = unsafe { to.row(b, h, t) };
-            for (from, to) in from[i * width..(i + 1) * width].chunks(lanes).zip(to.chunks_mut(lanes)) {
+            let row = unsafe { to.row(b, h, t) };
+            to.ask_behind(row);
+            let from = from[i * width..(i + 1) * width].chunks(lanes);
+            for (from, to) in from.zip(row.chunks_mut(lanes)) {
                 T::V::<S>::read(from).mul(T::V::<S>::splat(scale)).write(to);
             }
         }

@@ -113,6 +113,7 @@ impl<'a, T: Element> Task<'a, T> {
     fn tile(&mut self, h: usize, queries: Range<usize>) {
         let Sizes { d, dv, .. } = self.x.sizes;
         let rows = queries.len();
+        self.x.q.ask(self.b, h, queries.clone());
         let q = matrix(self.x.q, self.b, h, queries.clone(), self.q);
         self.state.max.fill(T::neg_infinity());
         self.state.sum.fill(T::zero());
@@ -187,14 +188,14 @@ vectorized! {
                 let length = count.min((below + ((first + i) * step) as isize).max(0) as usize);
                 seen[i] = length.next_multiple_of(lanes);
                 clear::<T::V<S>>(&mut scores[seen[i]..end]);
+                if length % lanes != 0 {
+                    let base = seen[i] - lanes;
+                    let last = &mut scores[base..];
+                    visible::<S, T>(T::V::<S>::read(last), base, length).write(last);
+                }
                 let mut max = T::V::<S>::splat(state.max[first + i]);
-                for (n, score) in scores[..seen[i]].chunks_exact_mut(lanes).enumerate() {
-                    let mut x = T::V::<S>::read(score);
-                    if (n + 1) * lanes > length {
-                        x = visible::<S, T>(x, n * lanes, length);
-                        x.write(score);
-                    }
-                    max = x.max(max);
+                for score in scores[..seen[i]].chunks_exact(lanes) {
+                    max = T::V::<S>::read(score).max(max);
                 }
                 largest[i] = max.max_lane();
             }
@@ -248,8 +249,10 @@ vectorized! {
         for (i, &sum) in state.sum[..lse.len()].iter().enumerate() {
             let by = if sum == T::zero() { T::zero() } else { T::one() / sum };
             // SAFETY: no other task has this query of this head.
-            let y = unsafe { y.row(b, h, t + i) };
-            for (sum, y) in sums[i * width..(i + 1) * width].chunks(lanes).zip(y.chunks_mut(lanes)) {
+            let row = unsafe { y.row(b, h, t + i) };
+            y.ask_behind(row);
+            let sums = sums[i * width..(i + 1) * width].chunks(lanes);
+            for (sum, y) in sums.zip(row.chunks_mut(lanes)) {
                 T::V::<S>::read(sum).mul(T::V::<S>::splat(by)).write(y);
             }
         }

@@ -6,8 +6,14 @@ use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
 
-use crate::simd::line;
+use crate::simd::{line, prefetch};
 use crate::threads::Shared;
+
+/// Rows from one that is worked on to one that is asked for: the processor foresees few of those that
+/// are apart in memory.
+const AHEAD: usize = 8;
+/// Bytes of an array that is asked for: one that the caches next to a processor do not hold.
+const FAR: usize = 1 << 20;
 
 /// `view` itself where its rows are contiguous, else a copy.
 pub(super) fn contiguous<T: Clone>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {
@@ -56,6 +62,8 @@ pub(super) struct Rows<'a, T> {
     lengths: [usize; 3],
     strides: [isize; 3],
     width: usize,
+    /// Whether rows are worth asking for.
+    far: bool,
     array: PhantomData<&'a T>,
 }
 
@@ -87,6 +95,7 @@ impl<'a, T> Rows<'a, T> {
             lengths: [0; 3],
             strides: [0; 3],
             width: view.dim().3,
+            far: size_of::<T>().saturating_mul(view.len()) >= FAR,
             array: PhantomData,
         };
         for axis in 0..3 {
@@ -139,6 +148,34 @@ impl<'a, T> Rows<'a, T> {
         // SAFETY: the indices are inside the view, where rows are contiguous.
         unsafe { std::slice::from_raw_parts(self.start.offset(offset), self.width) }
     }
+
+    /// Asks for the row [`AHEAD`] behind one of a head, if there is any.
+    #[inline(always)]
+    pub(super) fn ask_behind(&self, row: &[T]) {
+        if self.far {
+            ask(row, AHEAD as isize * self.strides[2]);
+        }
+    }
+
+    /// Asks for the rows of some tokens of one head.
+    #[inline(always)]
+    pub(super) fn ask(&self, b: usize, h: usize, tokens: Range<usize>) {
+        if self.far {
+            let first = self.row(b, h, tokens.start);
+            for i in 0..tokens.len() as isize {
+                ask(first, i * self.strides[2]);
+            }
+        }
+    }
+}
+
+/// Asks for all lines of the row `apart` from another, which need not be there.
+#[inline(always)]
+fn ask<T>(row: &[T], apart: isize) {
+    let start = row.as_ptr().wrapping_offset(apart);
+    for at in (0..row.len()).step_by(line::<T>()) {
+        prefetch::<true>(start.wrapping_add(at).cast());
+    }
 }
 
 impl<'a> Rows<'a, u8> {
@@ -150,6 +187,7 @@ impl<'a> Rows<'a, u8> {
             lengths: rows.lengths,
             strides: rows.strides,
             width: rows.width,
+            far: rows.far,
             array: PhantomData,
         }
     }
@@ -162,19 +200,26 @@ pub(super) struct RowsMut<T> {
     offset: usize,
     strides: [usize; 3],
     width: usize,
+    /// Whether rows are worth asking for.
+    far: bool,
 }
 
 impl<T> RowsMut<T> {
     /// Rows of an array `[B, T, H, D]`, of which `lengths` has the last three, from `offset` on.
     pub(super) fn by_query(whole: Shared<T>, offset: usize, lengths: [usize; 3]) -> Self {
         let [tokens, heads, width] = lengths;
-        Self { whole, offset, strides: [tokens * heads * width, width, heads * width], width }
+        Self::new(whole, offset, [tokens * heads * width, width, heads * width], width)
     }
 
     /// Rows of an array `[B, H, T, D]`, of which `lengths` has the last three, from `offset` on.
     pub(super) fn by_head(whole: Shared<T>, offset: usize, lengths: [usize; 3]) -> Self {
         let [heads, tokens, width] = lengths;
-        Self { whole, offset, strides: [tokens * heads * width, tokens * width, width], width }
+        Self::new(whole, offset, [tokens * heads * width, tokens * width, width], width)
+    }
+
+    fn new(whole: Shared<T>, offset: usize, strides: [usize; 3], width: usize) -> Self {
+        let far = whole.bytes() >= FAR;
+        Self { whole, offset, strides, width, far }
     }
 
     /// The row of batch `b`, head `h`, token `t`.
@@ -188,5 +233,13 @@ impl<T> RowsMut<T> {
         let start = self.offset + b * batch + h * head + t * token;
         // SAFETY: as the caller promises.
         unsafe { self.whole.slice(start..start + self.width) }
+    }
+
+    /// Asks for the row [`AHEAD`] behind one of a head, if there is any.
+    #[inline(always)]
+    pub(super) fn ask_behind(&self, row: &[T]) {
+        if self.far {
+            ask(row, (AHEAD * self.strides[2]) as isize);
+        }
     }
 }

@@ -317,7 +317,9 @@ vectorized! {
         }
         let lanes = T::V::<S>::LANES;
         for (t, to) in tokens.zip(to.chunks_exact_mut(ld)) {
-            for (from, to) in from.row(b, h, t).chunks(lanes).zip(to.chunks_exact_mut(lanes)) {
+            let row = from.row(b, h, t);
+            from.ask_behind(row);
+            for (from, to) in row.chunks(lanes).zip(to.chunks_exact_mut(lanes)) {
                 T::V::<S>::read(from).write(to);
             }
         }
@@ -345,6 +347,9 @@ vectorized! {
         assert!(count.next_multiple_of(lanes) <= ld);
         let (whole, blocks) = (count / lanes * lanes, width / lanes * lanes);
         for first in (0..whole).step_by(lanes) {
+            for i in 0..lanes {
+                from.ask_behind(from.row(b, h, tokens.start + first + i));
+            }
             for column in (0..blocks).step_by(lanes) {
                 let mut block = [T::V::<S>::zero(); MAX_LANES];
                 for (i, vector) in block[..lanes].iter_mut().enumerate() {

@@ -21,6 +21,11 @@ impl<T> Shared<T> {
         Self { start: whole.as_mut_ptr(), len: whole.len() }
     }
 
+    /// Bytes of the whole slice.
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
     /// The part `range`.
     ///
     /// # Safety
