@@ -7,6 +7,13 @@ use crate::simd::{Isa, Vector};
 use crate::threads::{Shared, part_of};
 use crate::{Element, vectorized};
 
+/// Numbers of a row of outputs from those that are computed to those that the nearest cache is asked
+/// for: the processor does not foresee short stretches of many rows.
+const AHEAD: usize = 64;
+
+/// Bytes of outputs that are worth asking for.
+const FAR: usize = 1 << 20;
+
 /// Calls a tile of one or two vectors for a number of lines that is known at run time.
 macro_rules! sized {
     ($lines:expr, $vectors:expr, $tile:ident $args:tt) => {
@@ -101,6 +108,7 @@ vectorized! {
         target: Target<'_, T>,
     ) {
         let lanes = T::V::<S>::LANES;
+        let far = target.whole.bytes() >= FAR;
         let strip = lanes * T::V::<S>::TILE_VECTORS;
         for rows in tiles {
             let w = weights.of(rows, offsets.len());
@@ -114,7 +122,7 @@ vectorized! {
                 unsafe {
                     let z = z.as_ptr().add(column);
                     let vectors = count.div_ceil(lanes);
-                    sized!(rows.len(), vectors, tile(w, offsets, z, c, stride, count, add, bias));
+                    sized!(rows.len(), vectors, tile(w, offsets, z, c, stride, count, far, add, bias));
                 }
             }
         }
@@ -133,6 +141,7 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
     c: *mut T,
     stride: usize,
     count: usize,
+    far: bool,
     accumulate: bool,
     bias: Option<&[T]>,
 ) {
@@ -147,6 +156,9 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
         for (sums, &bias) in sums.iter_mut().zip(bias) {
             *sums = [T::V::<S>::splat(bias); N];
         }
+    }
+    for i in 0..if far { M } else { 0 } {
+        T::V::<S>::prefetch(c.wrapping_add(i * stride + AHEAD));
     }
     let mut w = weights.as_ptr();
     for &offset in offsets {

@@ -191,7 +191,8 @@ unsafe fn read_transposed<S: Isa, T: Element>(
 
 vectorized! {
     /// Copies a line of `pixels` of each channel, `plane` numbers apart, to pixels of `width`
-    /// channels, zero beyond the last.
+    /// channels, zero beyond the last. Those `ahead` in each channel are asked for: short stretches of
+    /// so many planes are no pattern that the processor would follow.
     pub(super) fn to_pixels<S, T: Element>(
         from: &[T],
         plane: usize,
@@ -199,6 +200,7 @@ vectorized! {
         pixels: usize,
         to: &mut [T],
         width: usize,
+        ahead: usize,
     ) {
         let lanes = T::V::<S>::LANES;
         assert!((channels - 1) * plane + pixels <= from.len());
@@ -211,10 +213,8 @@ vectorized! {
                 // SAFETY: the block ends with the last channel and pixel, which were checked.
                 unsafe {
                     let from = from.as_ptr().add(first + pixel);
-                    // The next row of tiles begins this far on; so short stretches of so many
-                    // planes are no pattern that the processor would follow.
                     for i in 0..rows {
-                        T::V::<S>::prefetch_far(from.wrapping_add(i * plane + OUT * pixels));
+                        T::V::<S>::prefetch_far(from.wrapping_add(i * plane + ahead));
                     }
                     let block = read_transposed::<S, T>(from, plane, rows, columns);
                     let to = to.as_mut_ptr().add(pixel * width + channel);

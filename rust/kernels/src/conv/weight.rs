@@ -21,6 +21,9 @@ const TOGETHER: usize = 128;
 /// Widest panel of output channels.
 const PANEL: usize = 32;
 
+/// Gradients of a channel from those that are copied to those that are asked for.
+const AHEAD: usize = 64;
+
 /// Sums of parts of the batch that are added up at the end.
 const SHARES: usize = 8;
 
@@ -64,14 +67,18 @@ pub(super) fn gradient<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &m
             }
             for panel in 0..outputs.panels {
                 let (width, within) = (outputs.width, outputs.within(panel));
-                let mut lines = pixels.chunks_exact_mut(width * size[1]);
+                // Whole lines follow each other as one.
+                let [lines, columns] =
+                    if size[1] == pass.width() { [1, size[0] * size[1]] } else { size };
+                let mut room = pixels.chunks_exact_mut(width * columns);
                 for n in images.clone() {
                     let row = (n * shape.groups + group) * outputs.count + panel * width;
-                    for line in 0..size[0] {
-                        let to = lines.next().expect("room for all images");
+                    for line in 0..lines {
+                        let to = room.next().expect("room for all images");
                         let first =
                             row * pass.outputs() + (from[0] + line) * pass.width() + from[1];
-                        to_pixels(&dy[first..], pass.outputs(), within, size[1], to, width);
+                        let dy = &dy[first..];
+                        to_pixels(dy, pass.outputs(), within, columns, to, width, AHEAD);
                     }
                 }
                 let sums = &mut sums[panel * width * terms..][..width * terms];

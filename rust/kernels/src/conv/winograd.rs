@@ -100,7 +100,9 @@ impl<T: Element> Images<'_, T> {
         after.fill(T::zero());
         let plane = height * width;
         let from = &self.x[n * self.channels.count * plane + y * width..];
-        transform::to_pixels(from, plane, self.channels.count, count, inside, padded);
+        // The next row of tiles begins this far on.
+        let ahead = OUT * count;
+        transform::to_pixels(from, plane, self.channels.count, count, inside, padded, ahead);
     }
 
     /// Points of the inputs of the rows of tiles `rows`, the first of which is row 0 of `to`.

@@ -33,8 +33,9 @@ const FAR_ROWS: isize = 4096;
 /// farther apart are in pages of their own.
 const NEAR_COLUMNS: usize = 128;
 
-/// Steps of a panel that is not worth asking for: nearby panels of small matrices are in the caches.
-const SHORT: usize = 128;
+/// Bytes of a right matrix whose panels are not worth asking for: the nearest cache holds them all, or
+/// most of them.
+const SMALL: usize = 24 << 10;
 
 /// Bytes between rows of the right matrix up to which tasks copy panels for themselves: rows
 /// farther apart fall on too few sets of the caches.
@@ -204,13 +205,14 @@ impl<T: Element> Job<'_, T> {
     ) {
         let accumulate = self.accumulate || step > 0;
         let last = step + depth == self.a.columns;
+        let small = self.a.columns * self.b.columns() * size_of::<T>() <= SMALL;
         for column in (from..to).step_by(tile.columns) {
             let count = tile.columns.min(to - column);
             let width = count.next_multiple_of(tile.lanes);
             let copy = copy.as_mut_ptr();
             let after = column + tile.columns;
             let next = match self.b {
-                _ if after >= to => std::ptr::null(),
+                _ if small || after >= to => std::ptr::null(),
                 Right::Packed(b) => b.panel(step, after).as_ptr(),
                 Right::Rows(b) => b.at(step, after),
             };
@@ -275,7 +277,7 @@ struct Panel<T> {
     step: isize,
     width: usize,
     copy: Option<*mut T>,
-    /// The one after it, where that will be used.
+    /// The one after it, where that will be used and is worth asking for.
     next: *const T,
 }
 
@@ -324,7 +326,7 @@ vectorized! {
                 ahead_step,
                 next: right.next.wrapping_offset((i * share) as isize * right.step),
                 next_step: right.step,
-                next_lines: if right.next.is_null() || depth <= SHORT { 0 } else { share },
+                next_lines: if right.next.is_null() { 0 } else { share },
             };
             macro_rules! tile {
                 ($n:literal, $copy:literal) => {
