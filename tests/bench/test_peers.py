@@ -34,7 +34,7 @@ AS_THEY_ARE = {
     "matmul 256 x 256 x 256",
     "matmul, fixed weight 32 x 1024 x 1024",
     "vector-matrix 768 x 3072",
-    "batched matmul 48 x [128 x 64] x [64 x 64]",
+    "batched matmul 48 x [128 x 64] x [64 x 128]",
     "causal attention 12 x 4 x 64 x 32",
     "GRU, with gradients T 128, B 1, 256 -> 256",
     "MLP prediction 784-128-10, batch 1",

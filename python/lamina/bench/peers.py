@@ -12,7 +12,7 @@ PEERS: list[Case] = [
     kernels.fixed_weight(32, 1024, 1024, 1.15),
     kernels.vector_matrix(768, 3072, 1.0),
     kernels.vector_matrix(4096, 16384, 1.0),
-    kernels.batched(48, 128, 64, 64, 1.2),
+    kernels.batched(48, 128, 64, 128, 1.2),
     *kernels.conv(32, 64, 56, 64, 3, (2.5, 2.0)),
     *kernels.conv(32, 128, 28, 128, 3, (2.5, 2.0)),
     *kernels.conv(8, 512, 14, 512, 3, (1.3, 1.3)),
