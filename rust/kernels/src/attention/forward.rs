@@ -188,7 +188,7 @@ vectorized! {
                 let length = count.min((below + ((first + i) * step) as isize).max(0) as usize);
                 seen[i] = length.next_multiple_of(lanes);
                 clear::<T::V<S>>(&mut scores[seen[i]..end]);
-                if length % lanes != 0 {
+                if !length.is_multiple_of(lanes) {
                     let base = seen[i] - lanes;
                     let last = &mut scores[base..];
                     visible::<S, T>(T::V::<S>::read(last), base, length).write(last);
