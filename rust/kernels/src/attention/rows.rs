@@ -6,14 +6,12 @@ use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
 
-use crate::simd::{line, prefetch};
+use crate::simd::{FAR, line, prefetch};
 use crate::threads::Shared;
 
 /// Rows from one that is worked on to one that is asked for: the processor foresees few of those that
 /// are apart in memory.
 const AHEAD: usize = 8;
-/// Bytes of an array that is asked for: one that the caches next to a processor do not hold.
-const FAR: usize = 1 << 20;
 
 /// `view` itself where its rows are contiguous, else a copy.
 pub(super) fn contiguous<T: Clone>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {

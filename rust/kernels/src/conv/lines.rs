@@ -3,16 +3,13 @@
 
 use std::ops::Range;
 
-use crate::simd::{Isa, Vector};
+use crate::simd::{FAR, Isa, Vector};
 use crate::threads::{Shared, part_of};
 use crate::{Element, vectorized};
 
 /// Numbers of a row of outputs from those that are computed to those that the nearest cache is asked
 /// for: the processor does not foresee short stretches of many rows.
 const AHEAD: usize = 64;
-
-/// Bytes of outputs that are worth asking for.
-const FAR: usize = 1 << 20;
 
 /// Calls a tile of one or two vectors for a number of lines that is known at run time.
 macro_rules! sized {
@@ -157,8 +154,10 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
             *sums = [T::V::<S>::splat(bias); N];
         }
     }
-    for i in 0..if far { M } else { 0 } {
-        T::V::<S>::prefetch(c.wrapping_add(i * stride + AHEAD));
+    if far {
+        for i in 0..M {
+            T::V::<S>::prefetch(c.wrapping_add(i * stride + AHEAD));
+        }
     }
     let mut w = weights.as_ptr();
     for &offset in offsets {

@@ -42,6 +42,9 @@ pub const fn line<T>() -> usize {
 /// How many numbers ahead of the work [`Vector::prefetch_ahead`] asks for.
 const AHEAD: usize = 1024;
 
+/// Bytes of an array whose rows are worth asking for: the caches next to a processor do not hold it.
+pub const FAR: usize = 1 << 20;
+
 /// Asks for the cache line of an address, which need not be valid: into the first cache where `NEAR`,
 /// else into the second.
 #[inline(always)]
