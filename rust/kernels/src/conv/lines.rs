@@ -14,7 +14,7 @@ const AHEAD: usize = 64;
 /// Calls a tile of one or two vectors for a number of lines that is known at run time.
 macro_rules! sized {
     ($lines:expr, $vectors:expr, $tile:ident $args:tt) => {
-        if $vectors > 1 {
+        if const { T::V::<S>::TILE_VECTORS > 1 } && $vectors > 1 {
             sized!(2, $lines, $tile $args, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
             sized!(1, $lines, $tile $args, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)

@@ -272,7 +272,8 @@ pub fn backward<T: Element>(
     let (dy, x, weight) =
         (dy.as_standard_layout(), x.as_standard_layout(), weight.as_standard_layout());
     let mut grads = Grads { dx: None, dweight: None, dbias: None };
-    let by_channel = !winograd::suits::<T>(&shape) && depthwise::suits(&shape);
+    let by_channel =
+        !(winograd::takes::<T>() && winograd::suits(&shape)) && depthwise::suits(&shape);
     let at_once = needs[0] && needs[1] && by_channel && !dy.is_empty() && !x.is_empty();
     if at_once {
         let (mut dx, mut dweight) =
@@ -385,7 +386,7 @@ fn run_forward<T: Element>(
         }
         return Ok(());
     }
-    if winograd::suits::<T>(shape) {
+    if const { winograd::takes::<T>() } && winograd::suits(shape) {
         winograd::forward(shape, x, weight, bias, y);
         return Ok(());
     }
@@ -405,7 +406,7 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
         dx.fill(T::zero());
         return Ok(());
     }
-    if winograd::suits::<T>(shape) {
+    if const { winograd::takes::<T>() } && winograd::suits(shape) {
         winograd::data_gradient(shape, dy, weight, dx);
         return Ok(());
     }
@@ -425,7 +426,7 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
         dweight.fill(T::zero());
         return Ok(());
     }
-    if winograd::suits::<T>(shape) {
+    if const { winograd::takes::<T>() } && winograd::suits(shape) {
         winograd::weight_gradient(shape, dy, x, dweight);
         return Ok(());
     }

@@ -25,7 +25,7 @@ vectorized! {
     pub(super) fn tiles<S, T: Element>(rows: usize) -> Tiles {
         let unit = T::V::<S>::LANES;
         let units = rows / unit;
-        Tiles { count: units.div_ceil(2), units, unit }
+        Tiles { count: units.div_ceil(T::V::<S>::TILE_VECTORS), units, unit }
     }
 }
 

@@ -53,6 +53,11 @@ impl<T: Element> Next<T> {
     }
 }
 
+/// Most vectors in a row of a tile.
+const fn widest<V: Vector>() -> usize {
+    if V::LANES == MAX_LANES { 4 } else { V::TILE_VECTORS }
+}
+
 /// Steps of a tile of so many sums from one time that memory is asked for to the next. With 16
 /// registers the compiler would keep the sums of a loop in a loop in memory.
 const fn chunk(sums: usize) -> usize {
@@ -75,11 +80,7 @@ vectorized! {
         assert!(depth > 0 && b.len() == depth * width && c.len() == a.rows * width);
         assert!(width.is_multiple_of(T::V::<S>::LANES));
         assert!((a.rows - 1) * a.row_stride + (depth - 1) * a.step_stride < a.start.len());
-        let vectors = match T::V::<S>::TILE_VECTORS {
-            1 => 1,
-            _ if T::V::<S>::LANES == MAX_LANES => 4,
-            _ => 2,
-        };
+        let vectors = const { widest::<T::V<S>>() };
         let tiles = width.div_ceil(vectors * T::V::<S>::LANES) * a.rows.div_ceil(ROWS);
         let mut next = Next::new(next, tiles * depth.div_ceil(chunk(ROWS * vectors)));
         for start in (0..depth).step_by(DEPTH) {
@@ -93,13 +94,14 @@ vectorized! {
             };
             // SAFETY: the operands were measured above.
             unsafe {
-                let done = if vectors == 4 {
-                    let done = part.strips::<S, 4>(0, &mut next);
-                    part.strips::<S, 3>(done, &mut next)
-                } else {
-                    0
-                };
-                let done = if vectors > 1 { part.strips::<S, 2>(done, &mut next) } else { done };
+                let mut done = 0;
+                if const { widest::<T::V<S>>() == 4 } {
+                    done = part.strips::<S, 4>(done, &mut next);
+                    done = part.strips::<S, 3>(done, &mut next);
+                }
+                if const { widest::<T::V<S>>() > 1 } {
+                    done = part.strips::<S, 2>(done, &mut next);
+                }
                 part.strips::<S, 1>(done, &mut next);
             }
         }

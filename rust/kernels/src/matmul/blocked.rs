@@ -349,8 +349,9 @@ vectorized! {
                     (3, false) if const { T::V::<S>::LANES == MAX_LANES } => tile!(3, false),
                     (4, true) if const { T::V::<S>::LANES == MAX_LANES } => tile!(4, true),
                     (4, false) if const { T::V::<S>::LANES == MAX_LANES } => tile!(4, false),
-                    (_, true) => tile!(2, true),
-                    (_, false) => tile!(2, false),
+                    (2, true) if const { T::V::<S>::TILE_VECTORS > 1 } => tile!(2, true),
+                    (2, false) if const { T::V::<S>::TILE_VECTORS > 1 } => tile!(2, false),
+                    (vectors, _) => unreachable!("a tile of {vectors} vectors"),
                 }
             }
         }

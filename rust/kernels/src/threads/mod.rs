@@ -425,24 +425,28 @@ pub fn useful(cost: usize) -> usize {
 ///
 /// Calls from inside a task, or while another thread's region is open, run on the calling thread.
 pub fn for_each(tasks: usize, cost: usize, run: impl Fn(usize) + Sync) {
-    if tasks > 1 && useful(cost) > 1 {
-        let pool = pool();
-        if !pool.is_ready(cost) {
-            return (0..tasks).for_each(run);
-        }
-        // A panic in a task, which its caller got, says nothing against the pool.
-        let owner = match pool.owner.try_lock() {
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(owner)) => Some(owner.into_inner()),
-            Ok(owner) => Some(owner),
-        };
-        if owner.is_some() {
-            return pool.run(num_threads(), tasks, cost, &run);
-        }
+    if tasks > 1 && useful(cost) > 1 && is_shared_out(tasks, cost, &run) {
+        return;
     }
     for task in 0..tasks {
         run(task);
     }
+}
+
+/// Runs the tasks on all threads, unless others are busy. Not compiled for each `run` anew.
+fn is_shared_out(tasks: usize, cost: usize, run: &(dyn Fn(usize) + Sync)) -> bool {
+    let pool = pool();
+    if !pool.is_ready(cost) {
+        return false;
+    }
+    // A panic in a task, which its caller got, says nothing against the pool.
+    let _owner = match pool.owner.try_lock() {
+        Err(TryLockError::WouldBlock) => return false,
+        Err(TryLockError::Poisoned(owner)) => owner.into_inner(),
+        Ok(owner) => owner,
+    };
+    pool.run(num_threads(), tasks, cost, run);
+    true
 }
 
 /// The numbers of `tasks` on which one of `threads` threads starts.

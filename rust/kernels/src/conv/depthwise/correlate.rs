@@ -6,7 +6,7 @@ use crate::planes::{Gather, Moves};
 use crate::simd::Vector;
 use crate::{Element, vectorized};
 
-use super::WIDE;
+use super::{WIDE, has_forms};
 
 vectorized! {
     /// Writes rows of `y` from the rows that they see, on top of `start` or of what is there.
@@ -17,14 +17,19 @@ vectorized! {
         start: Option<T>,
         y: &mut [T],
     ) {
-        // The sums of seven rows, two vectors each, leave registers to others where there are 32.
-        let many = T::V::<S>::TILE_ROWS * T::V::<S>::TILE_VECTORS > 16;
         match moves.kernel {
-            [3, 3] if moves.is_dense() => blocks::<T::V<S>, 3, 3, 4>(moves, seen, weight, start, y),
-            [5, 5] if moves.is_dense() && many => {
-                blocks::<T::V<S>, 5, 5, 7>(moves, seen, weight, start, y);
+            [3, 3] if const { has_forms::<T::V<S>>() } && moves.is_dense() => {
+                blocks::<T::V<S>, 3, 3, 4>(moves, seen, weight, start, y);
             }
-            [5, 5] if moves.is_dense() => blocks::<T::V<S>, 5, 5, 4>(moves, seen, weight, start, y),
+            [5, 5] if const { has_forms::<T::V<S>>() } && moves.is_dense() => {
+                // The sums of seven rows, two vectors each, leave registers to others where there
+                // are 32.
+                if const { T::V::<S>::TILE_ROWS * T::V::<S>::TILE_VECTORS > 16 } {
+                    blocks::<T::V<S>, 5, 5, 7>(moves, seen, weight, start, y);
+                } else {
+                    blocks::<T::V<S>, 5, 5, 4>(moves, seen, weight, start, y);
+                }
+            }
             _ => correlate_any::<T::V<S>>(moves, seen, weight, start, y),
         }
     }

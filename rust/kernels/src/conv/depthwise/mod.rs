@@ -12,12 +12,18 @@ use std::ops::Range;
 use super::Shape;
 use crate::memory::Scratch;
 use crate::planes::{self, Bands, Gather, Moves, part};
-use crate::simd::MAX_LANES;
+use crate::simd::{MAX_LANES, Vector};
 use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
 
 /// Vectors that the plain loops sum at a time.
 const WIDE: usize = 4;
+
+/// Whether usual kernels have code of their own: where vectors are registers of single precision.
+/// Others would take as long to compile.
+const fn has_forms<V: Vector>() -> bool {
+    V::TILE_VECTORS > 1
+}
 
 /// Whether each channel has kernels of its own that move over it in an ordinary way. Kernels that fill
 /// a vector are faster side by side.

@@ -4,17 +4,21 @@ use crate::planes::Moves;
 use crate::simd::Vector;
 use crate::{Element, vectorized};
 
-use super::WIDE;
+use super::{WIDE, has_forms};
 
 vectorized! {
     /// Products of rows of `dy` with the rows that they see, summed for each tap.
     pub(super) fn products<S, T: Element>(moves: &Moves, seen: &[T], dy: &[T], sums: &mut [T]) {
         match moves.kernel {
-            [3, 3] if moves.row_by_row() => {
+            [3, 3] if const { has_forms::<T::V<S>>() } && moves.row_by_row() => {
                 roll_products::<T::V<S>, 3, 3>(moves, seen, dy, sums);
             }
-            [5, 5] if moves.row_by_row() => roll_pairs::<T::V<S>, 5>(moves, seen, dy, sums),
-            [7, 7] if moves.row_by_row() => roll_pairs::<T::V<S>, 7>(moves, seen, dy, sums),
+            [5, 5] if const { has_forms::<T::V<S>>() } && moves.row_by_row() => {
+                roll_pairs::<T::V<S>, 5>(moves, seen, dy, sums);
+            }
+            [7, 7] if const { has_forms::<T::V<S>>() } && moves.row_by_row() => {
+                roll_pairs::<T::V<S>, 7>(moves, seen, dy, sums);
+            }
             _ => products_any::<T::V<S>>(moves, seen, dy, sums),
         }
     }
@@ -92,7 +96,7 @@ fn roll_column<V: Vector, const KH: usize, const KW: usize, const WHOLE: bool>(
     assert!(last + count <= seen.len() && (rows - 1) * width + count <= dy.len());
     let count = if WHOLE { V::LANES } else { count };
     let mut all = *sums;
-    if V::TILE_ROWS * V::TILE_VECTORS >= 2 * KH * KW {
+    if const { V::TILE_ROWS * V::TILE_VECTORS >= 2 * KH * KW } {
         // What the outputs of a row see stays in registers for the next.
         let mut held = [[V::zero(); KW]; KH];
         for row in 0..KH - 1 {
