@@ -12,7 +12,7 @@ use crate::memory::Scratch;
 use crate::simd::{Isa, MAX_LANES, Vector};
 use crate::{Element, threads, vectorized};
 
-/// Panels of the right matrix that are packed together.
+/// Most panels of the right matrix that are packed together.
 const PANELS: usize = 8;
 
 /// Most rows of a packed matrix in a block. Each block means that the product is read and written once
@@ -55,9 +55,13 @@ impl<T: Element> Packed<T> {
         let shape = TileShape { depth, ..tile };
         let padded = b.columns.next_multiple_of(shape.lanes);
         let mut data = Scratch::new(b.rows * padded);
-        let group = PANELS * shape.columns;
+        let cost = b.rows * padded;
+        let threads = threads::useful(cost);
+        // Rows are read in longer stretches the more panels go together.
+        let share = padded.div_ceil(shape.columns * 2 * threads);
+        let group = shape.columns * if threads > 1 { PANELS.min(share) } else { PANELS };
         let out = threads::Shared::new(&mut data);
-        threads::for_each(padded.div_ceil(group), b.rows * padded, |task| {
+        threads::for_each(padded.div_ceil(group), cost, |task| {
             let column = task * group;
             let width = group.min(padded - column);
             let count = width.min(b.columns - column);

@@ -350,9 +350,11 @@ vectorized! {
                     let count = lanes.min(h - unit);
                     let state = (part.dir * n + i) * h + unit;
                     let mut dh = match step.source {
-                        Source::Packed(_) => {
-                            T::V::<S>::read(&tile.0[((i - first) * 2 + spread) * lanes..])
-                        }
+                        // SAFETY: the product above wrote them.
+                        Source::Packed(_) => unsafe {
+                            let from = ((i - first) * 2 + spread) * lanes;
+                            T::V::<S>::read(tile.numbers(from..from + lanes))
+                        },
                         Source::Given(Some(dh)) => T::V::<S>::read(&dh[state..state + count]),
                         Source::Given(None) => T::V::<S>::zero(),
                     };

@@ -192,7 +192,14 @@ vectorized! {
                     before: &before[i * stride..(i + 1) * stride],
                     bias,
                 };
-                let sums = &tile.0[(i - first) * vectors * lanes..][..vectors * lanes];
+                let sums = match step.source {
+                    Source::Ready(_) => &[],
+                    // SAFETY: the product above wrote them.
+                    Source::Packed(_) => unsafe {
+                        let row = (i - first) * vectors * lanes;
+                        tile.numbers(row..row + vectors * lanes)
+                    },
+                };
                 let units = first_unit..h.min(first_unit + spread * lanes);
                 // SAFETY: this task alone touches these units of these rows.
                 unsafe {

@@ -1,6 +1,9 @@
 //! The product inside a step: a few rows times one panel of packed weights, in registers.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use super::Cell;
@@ -21,27 +24,39 @@ const AHEAD: usize = 8;
 /// Most cache lines asked for ahead.
 const LINES: usize = 12 * MANY;
 
-/// Sums of one product, row after row.
+/// Sums of one product, row after row. Nothing is there before: to clear it would take a step of a
+/// single sequence a fortieth of its time.
 #[repr(align(64))]
 #[derive(Debug)]
-pub struct Tile<T>(pub(super) [T; MANY * MAX_LANES]);
+pub struct Tile<T>([MaybeUninit<T>; MANY * MAX_LANES]);
 
 impl<T: Element> Tile<T> {
     pub(super) fn new() -> Self {
-        Self([T::zero(); MANY * MAX_LANES])
+        Self([const { MaybeUninit::uninit() }; MANY * MAX_LANES])
+    }
+
+    /// These numbers.
+    ///
+    /// # Safety
+    /// A product wrote them.
+    #[inline(always)]
+    pub(super) unsafe fn numbers(&self, range: Range<usize>) -> &[T] {
+        let numbers = &self.0[range];
+        std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len())
     }
 }
 
 /// Cache lines that the cell's equations will need after a product, asked for while it runs.
 #[derive(Debug)]
 pub struct Ahead {
-    lines: [*const u8; LINES],
+    /// The first `count` are there.
+    lines: [MaybeUninit<*const u8>; LINES],
     count: usize,
 }
 
 impl Ahead {
     pub(super) fn new() -> Self {
-        Self { lines: [std::ptr::null(); LINES], count: 0 }
+        Self { lines: [const { MaybeUninit::uninit() }; LINES], count: 0 }
     }
 
     #[inline(always)]
@@ -53,9 +68,16 @@ impl Ahead {
     #[inline(always)]
     pub(super) fn add<T>(&mut self, numbers: &[T]) {
         if self.count < LINES {
-            self.lines[self.count] = numbers.as_ptr().cast();
+            self.lines[self.count].write(numbers.as_ptr().cast());
             self.count += 1;
         }
+    }
+
+    #[inline(always)]
+    fn lines(&self) -> &[*const u8] {
+        let lines = &self.lines[..self.count];
+        // SAFETY: so many were written.
+        unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len()) }
     }
 }
 
@@ -120,8 +142,8 @@ pub(super) fn product<V: Vector, const N: usize>(
 ) {
     assert!(rows >= 1 && depth <= stride && (rows - 1) * stride + depth <= a.len());
     assert!(depth * N * V::LANES <= b.len());
-    let (a, b, tile) = (a.as_ptr(), b.as_ptr(), tile.0.as_mut_ptr());
-    let ahead = &ahead.lines[..ahead.count];
+    let (a, b, tile) = (a.as_ptr(), b.as_ptr(), tile.0.as_mut_ptr().cast());
+    let ahead = ahead.lines();
     // SAFETY: both operands are as long as asserted, and the rows of any arm fit in the tile.
     unsafe {
         if has_many(V::LANES) || rows * N <= FEW {
@@ -335,11 +357,26 @@ pub(super) fn pack_units<T: Element>(weight: ArrayView2<'_, T>, units: usize) ->
     let cost = packed.len();
     threads::for_each_piece(&mut packed, depth * units, cost, |panel, packed| {
         let first = panel * units;
-        let count = units.min(hidden - first);
-        for (to, from) in packed.chunks_exact_mut(units).zip(weight.chunks_exact(hidden)) {
-            to[..count].copy_from_slice(&from[first..first + count]);
-            to[count..].fill(T::zero());
-        }
+        copy_units(&weight[first..], hidden, units.min(hidden - first), units, packed);
     });
     packed
+}
+
+vectorized! {
+    /// The first `count` of every `hidden` numbers, and zeros up to `units`. A call of the system's
+    /// copy for each would take longer than the numbers.
+    fn copy_units<S, T: Element>(
+        from: &[T],
+        hidden: usize,
+        count: usize,
+        units: usize,
+        packed: &mut [T],
+    ) {
+        let lanes = T::V::<S>::LANES;
+        for (to, from) in packed.chunks_exact_mut(units).zip(from.chunks(hidden)) {
+            for (to, at) in to.chunks_exact_mut(lanes).zip((0..).step_by(lanes)) {
+                T::V::<S>::read(&from[at.min(count)..count.min(at + lanes)]).write(to);
+            }
+        }
+    }
 }
