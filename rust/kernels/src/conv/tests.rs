@@ -120,6 +120,20 @@ fn channels_alone_match_the_definition() {
 }
 
 #[test]
+fn pointwise_matches_the_definition() {
+    let plain = options([1, 1], [[0, 0]; 2], [1, 1]);
+    check([3, 13, 14, 15], [24, 13, 1, 1], &plain, 2e-6);
+    check([5, 7, 6, 7], [33, 7, 1, 1], &plain, 2e-6);
+    // Several parts: whole lines, lines cut up, planes whole pages apart.
+    check([2, 9, 40, 31], [17, 9, 1, 1], &plain, 2e-6);
+    check([1, 8, 3, 1100], [9, 8, 1, 1], &plain, 4e-6);
+    check([2, 8, 32, 64], [16, 8, 1, 1], &plain, 4e-6);
+    check([2, 600, 6, 6], [8, 600, 1, 1], &plain, 4e-6);
+    check([2, 12, 13, 14], [24, 6, 1, 1], &Options { groups: 2, ..plain }, 2e-6);
+    check([2, 12, 65, 66], [24, 12, 1, 1], &options([2, 2], [[0, 0]; 2], [1, 1]), 4e-6);
+}
+
+#[test]
 fn windows_match_the_definition() {
     let plain = |stride, padding| options(stride, padding, [1, 1]);
     // Lines longer than a part, more terms than are summed at a time, channels of odd numbers.
