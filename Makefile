@@ -1,6 +1,8 @@
 # The same commands that CI runs. Everything lives in .venv, which `make` creates.
 PYTHON ?= python3
 BIN := .venv/bin
+# Files or folders of tests; all if none are named.
+TESTS ?=
 
 .PHONY: build test test-rust test-python lint format bench clean
 
@@ -18,7 +20,7 @@ test-rust:
 	cargo test --release --workspace
 
 test-python: build
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 $(TESTS)
 
 lint: build
 	cargo fmt --all --check
