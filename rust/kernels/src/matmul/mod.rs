@@ -29,7 +29,7 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 pub use epilogue::Activation;
 pub use linear::{Saved, linear_backward, linear_forward};
 pub use pack::Packed;
-pub(crate) use pack::{balanced, transposed};
+pub(crate) use pack::{balanced, panels_of_rows, transposed};
 
 use crate::{Element, Result, check_shape, memory, threads};
 use epilogue::Epilogue;

@@ -118,7 +118,7 @@ vectorized! {
     /// Copies `count` numbers of each of `depth` rows, `step` apart, into panels of `width` columns,
     /// the last as many whole vectors wide as it needs. Rows are read in one go, because each may
     /// lie in a page of its own.
-    pub(super) fn panels_of_rows<S, T: Element>(
+    pub(crate) fn panels_of_rows<S, T: Element>(
         source: *const T,
         step: isize,
         depth: usize,

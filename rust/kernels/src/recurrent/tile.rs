@@ -7,7 +7,7 @@ use std::ops::Range;
 use ndarray::ArrayView2;
 
 use super::Cell;
-use crate::matmul::transposed;
+use crate::matmul::{panels_of_rows, transposed};
 use crate::memory::Scratch;
 use crate::simd::steps::{self, Steps};
 use crate::simd::{MAX_LANES, Vector, prefetch};
@@ -357,26 +357,8 @@ pub(super) fn pack_units<T: Element>(weight: ArrayView2<'_, T>, units: usize) ->
     let cost = packed.len();
     threads::for_each_piece(&mut packed, depth * units, cost, |panel, packed| {
         let first = panel * units;
-        copy_units(&weight[first..], hidden, units.min(hidden - first), units, packed);
+        let count = units.min(hidden - first);
+        panels_of_rows(weight[first..].as_ptr(), hidden as isize, depth, count, units, packed);
     });
     packed
-}
-
-vectorized! {
-    /// The first `count` of every `hidden` numbers, and zeros up to `units`. A call of the system's
-    /// copy for each would take longer than the numbers.
-    fn copy_units<S, T: Element>(
-        from: &[T],
-        hidden: usize,
-        count: usize,
-        units: usize,
-        packed: &mut [T],
-    ) {
-        let lanes = T::V::<S>::LANES;
-        for (to, from) in packed.chunks_exact_mut(units).zip(from.chunks(hidden)) {
-            for (to, at) in to.chunks_exact_mut(lanes).zip((0..).step_by(lanes)) {
-                T::V::<S>::read(&from[at.min(count)..count.min(at + lanes)]).write(to);
-            }
-        }
-    }
 }

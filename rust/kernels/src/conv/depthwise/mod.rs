@@ -20,7 +20,7 @@ use crate::{Element, vectorized};
 const WIDE: usize = 4;
 
 /// Whether usual kernels have code of their own: where single precision has registers, and in double
-/// precision, which takes half to twice as long without. The portable form would take as long to compile.
+/// precision, which takes 1.4 to 2 times as long without. The portable form would take as long to compile.
 const fn has_forms<V: Vector>() -> bool {
     V::TILE_VECTORS > 1 || size_of::<V::Elem>() == size_of::<f64>()
 }
