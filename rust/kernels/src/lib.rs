@@ -14,6 +14,9 @@ pub mod dropout;
 pub mod element;
 pub mod embedding;
 pub mod error;
+// The unit tests need few of them.
+#[cfg(not(test))]
+pub mod instances;
 pub mod loss;
 pub mod machine;
 pub mod matmul;

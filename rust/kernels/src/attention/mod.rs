@@ -285,6 +285,3 @@ fn saved<'a, T: Element>(
     };
     Ok((contiguous(dy), contiguous(y), lse))
 }
-
-#[cfg(test)]
-mod tests;

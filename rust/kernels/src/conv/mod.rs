@@ -449,6 +449,3 @@ fn bias_gradient<T: Element>(dy: &[T], n: usize, o: usize, plane: usize) -> Arra
     });
     Array1::from_vec(sums)
 }
-
-#[cfg(test)]
-mod tests;

@@ -357,3 +357,51 @@ vectorized! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::super::shape::tile_shapes;
+    use super::*;
+
+    /// Small whole numbers, whose sums are exact in any order.
+    fn whole(rows: usize, columns: usize, step: usize) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 37 + j * step) % 13) as f32 - 6.0)
+    }
+
+    #[test]
+    fn tiles_of_every_shape_agree() {
+        let sizes = [
+            (1, 1, 1),
+            (5, 16, 64),
+            (13, 16, 16),
+            (14, 32, 257),
+            (16, 1, 200),
+            (17, 801, 270),
+            (20, 1100, 129),
+            (29, 31, 37),
+            (65, 47, 523),
+            (100, 65, 128),
+            (169, 48, 513),
+            (300, 130, 20),
+            (345, 33, 17),
+        ];
+        for tile in tile_shapes::<f32>() {
+            for (m, n, k) in sizes {
+                let (a, b, bt) = (whole(m, k, 5), whole(k, n, 7), whole(n, k, 11));
+                for (b, form) in [(b.view(), "rows"), (bt.t(), "packed")] {
+                    let mut expected = a.dot(&b);
+                    let mut c = Array2::zeros((m, n));
+                    let target = Target { start: c.as_mut_ptr(), stride: n };
+                    let (a, b) = (Mat::of(a.view()), Mat::of(b));
+                    multiply_shaped(a, b, target, false, &Epilogue::NONE, tile);
+                    assert_eq!(c, expected, "{form} {m}x{n}x{k} by {tile:?}");
+                    multiply_shaped(a, b, target, true, &Epilogue::NONE, tile);
+                    expected *= 2.0;
+                    assert_eq!(c, expected, "{form} {m}x{n}x{k} by {tile:?}, added");
+                }
+            }
+        }
+    }
+}

@@ -20,8 +20,6 @@ mod micro;
 mod pack;
 mod shape;
 mod skinny;
-#[cfg(test)]
-mod tests;
 mod turned;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};

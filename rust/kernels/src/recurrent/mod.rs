@@ -256,4 +256,24 @@ fn step_cost(n: usize, gates: usize, hidden: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use ndarray::{Array3, s};
+
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_unit_of_every_row_once() {
+        for (rows, units, hidden, dirs) in
+            [(1, 16, 1, 1), (33, 8, 20, 2), (200, 32, 64, 1), (0, 4, 4, 1)]
+        {
+            let cut = Cut::new(rows, units, hidden, dirs);
+            let mut seen = Array3::<u8>::zeros((dirs, cut.panels, rows));
+            for task in 0..cut.tasks(dirs) {
+                let part = cut.part(task);
+                seen.slice_mut(s![part.dir, part.panel, part.first..part.end])
+                    .map_inplace(|n| *n += 1);
+            }
+            assert!(seen.iter().all(|&n| n == 1) && cut.panels * units >= hidden);
+        }
+    }
+}

@@ -494,6 +494,7 @@ pub fn isa() -> Level {
 }
 
 /// Makes one copy of a function for each instruction set and a front that picks one at run time.
+/// A copy is never inlined, so that crates share those compiled in [`crate::instances`].
 ///
 /// The body is generic over the set, named first; elements may follow:
 /// `vectorized! { fn scale<S, T: Element>(x: &mut [T], by: T) { ... T::V::<S>::splat(by) ... } }`
@@ -507,25 +508,36 @@ macro_rules! vectorized {
             #[inline(always)]
             fn body<$S: $crate::simd::Isa $(, $T: $bound)*>($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
+            #[inline(never)]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
             fn avx512<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
                 body::<$crate::simd::Avx512 $(, $T)*>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
+            #[inline(never)]
             #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
             fn avx2<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
                 body::<$crate::simd::Avx2 $(, $T)*>($($arg),*)
             }
+            #[cfg(target_arch = "aarch64")]
+            #[inline(never)]
+            fn neon<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Neon $(, $T)*>($($arg),*)
+            }
+            #[inline(never)]
+            fn portable<$($T: $bound),*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Portable $(, $T)*>($($arg),*)
+            }
             match $crate::simd::isa() {
                 #[cfg(target_arch = "aarch64")]
-                $crate::simd::Level::Neon => body::<$crate::simd::Neon $(, $T)*>($($arg),*),
+                $crate::simd::Level::Neon => neon::<$($T),*>($($arg),*),
                 // SAFETY: the level was chosen because this machine has its features.
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Level::Avx512 => unsafe { avx512::<$($T),*>($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::simd::Level::Avx2 => unsafe { avx2::<$($T),*>($($arg),*) },
-                _ => body::<$crate::simd::Portable $(, $T)*>($($arg),*),
+                _ => portable::<$($T),*>($($arg),*),
             }
         }
     };

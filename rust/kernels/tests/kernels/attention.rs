@@ -1,7 +1,8 @@
-use ndarray::{Array3, Array4, s};
+//! Tiles, masks and grouped heads against the definition written out.
 
-use super::*;
-use crate::threads;
+use lamina_kernels::attention::{Inputs, Mask, backward, backward_split, forward, split};
+use lamina_kernels::{Element, threads};
+use ndarray::{Array3, Array4, ArrayView4, Axis, s};
 
 /// Numbers that repeat for the same seed, in `[-1, 1)`.
 fn numbers<T: Element>(shape: [usize; 4], seed: u32) -> Array4<T> {

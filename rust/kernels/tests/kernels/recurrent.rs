@@ -1,6 +1,7 @@
-use ndarray::{Array2, Array3, Axis, s};
+//! Whole sequences against the textbook loop.
 
-use super::*;
+use lamina_kernels::recurrent::{Gru, Lstm, Weights, forward};
+use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 
 fn numbers<Sh: ndarray::ShapeBuilder>(shape: Sh, seed: &mut u32) -> ndarray::Array<f32, Sh::Dim> {
     ndarray::Array::from_shape_simple_fn(shape, || {
@@ -72,21 +73,6 @@ fn lstm_is_the_textbook_loop_at_any_size() {
         let swapped = x.view().permuted_axes([1, 0, 2]);
         let other = run(swapped.as_standard_layout().view(), false);
         assert_eq!(other.y.permuted_axes([1, 0, 2]), got.y);
-    }
-}
-
-#[test]
-fn parts_cover_every_unit_of_every_row_once() {
-    for (rows, units, hidden, dirs) in
-        [(1, 16, 1, 1), (33, 8, 20, 2), (200, 32, 64, 1), (0, 4, 4, 1)]
-    {
-        let cut = Cut::new(rows, units, hidden, dirs);
-        let mut seen = Array3::<u8>::zeros((dirs, cut.panels, rows));
-        for task in 0..cut.tasks(dirs) {
-            let part = cut.part(task);
-            seen.slice_mut(s![part.dir, part.panel, part.first..part.end]).map_inplace(|n| *n += 1);
-        }
-        assert!(seen.iter().all(|&n| n == 1) && cut.panels * units >= hidden);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The fast forms against the sum written out.
 
+use lamina_kernels::matmul::{
+    Activation, Packed, Saved, batched, gemm, gemm_packed, linear_forward, product,
+};
+use lamina_kernels::{Element, threads};
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
-
-use super::*;
 
 /// The textbook product, in `f64`.
 fn plain<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<f64> {
@@ -95,28 +97,6 @@ fn all_forms<T: Element>() {
             let mut wide = Array2::<T>::zeros((n, m));
             gemm(a, b, wide.view_mut().reversed_axes(), false).unwrap();
             assert_close(wide.t(), &expected, &what);
-        }
-    }
-}
-
-#[test]
-fn tiles_of_every_shape_agree() {
-    for tile in shape::tile_shapes::<f32>() {
-        for (m, n, k) in SIZES {
-            let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
-            let bt = random::<f32>(n, k, 4);
-            for (b, form) in [(b.view(), "rows"), (bt.t(), "packed")] {
-                let what = format!("{form} {m}x{n}x{k} by {tile:?}");
-                let mut expected = plain(a.view(), b);
-                let mut c = Array2::zeros((m, n));
-                let target = Target { start: c.as_mut_ptr(), stride: n };
-                for accumulate in [false, true] {
-                    let (a, b) = (Mat::of(a.view()), Mat::of(b));
-                    blocked::multiply_shaped(a, b, target, accumulate, &Epilogue::NONE, tile);
-                }
-                expected *= 2.0;
-                assert_close(c.view(), &expected, &what);
-            }
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Normalisation over channels and over rows.
+
+mod channel;
+mod layer;
