@@ -101,6 +101,30 @@ fn all_forms<T: Element>() {
     }
 }
 
+/// Small whole numbers, whose sums are exact in any order.
+fn whole(rows: usize, columns: usize, step: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 37 + j * step) % 13) as f32 - 6.0)
+}
+
+#[test]
+fn tiles_of_every_width_and_height_agree() {
+    // How wide the tiles are depends on the columns, how high each is on the rows.
+    let heights = (1..=30).chain([70, 100, 345]);
+    for (m, n) in heights.map(|m| (m, 100)).chain((1..=900).map(|n| (70, n))) {
+        let (a, b) = (whole(m, 41, 5), whole(41, n, 7));
+        let mut expected = a.dot(&b);
+        let packed = Packed::new(b.view());
+        let mut forms = [Array2::zeros((m, n)), Array2::zeros((m, n))];
+        for (accumulate, times) in [(false, 1.0), (true, 2.0)] {
+            let [rows, panels] = &mut forms;
+            gemm(a.view(), b.view(), rows.view_mut(), accumulate).unwrap();
+            gemm_packed(a.view(), &packed, panels.view_mut(), accumulate).unwrap();
+            expected *= times;
+            assert!(forms.iter().all(|c| c == expected), "{m}x{n}, accumulate: {accumulate}");
+        }
+    }
+}
+
 #[test]
 fn every_form_matches_the_textbook() {
     all_forms::<f32>();
