@@ -4,14 +4,7 @@ use lamina_kernels::attention::{Inputs, Mask, backward, backward_split, forward,
 use lamina_kernels::{Element, threads};
 use ndarray::{Array3, Array4, ArrayView4, Axis, s};
 
-/// Numbers that repeat for the same seed, in `[-1, 1)`.
-fn numbers<T: Element>(shape: [usize; 4], seed: u32) -> Array4<T> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-    Array4::from_shape_simple_fn(shape, || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        T::of(f64::from(state >> 8) / 8_388_608.0 - 1.0)
-    })
-}
+use crate::noise;
 
 fn hidden(x: &Inputs<'_, f64>, b: usize, h: usize, t: usize, j: usize) -> f64 {
     let at = |shape: &[usize]| [b.min(shape[0] - 1), h.min(shape[1] - 1), t, j];
@@ -98,7 +91,7 @@ fn check<T: Element>(x: &Inputs<'_, T>, tolerance: f64) {
     let exact =
         Inputs { q: q.view(), k: k.view(), v: v.view(), mask, causal: x.causal, scale: x.scale };
     let (b, h, t, _) = x.q.dim();
-    let dy = numbers::<T>([b, h, t, v.dim().3], 9);
+    let dy = noise::<T, _>([b, h, t, v.dim().3], 9);
     let expected = plain(&exact, &double(dy.view()));
     let (y, lse) = forward(x).unwrap();
     close("y", &by_head(&y), &expected.0, tolerance);
@@ -112,12 +105,12 @@ fn check<T: Element>(x: &Inputs<'_, T>, tolerance: f64) {
 fn check_both(sizes: [usize; 7], causal: bool, mask: &str) {
     fn run<T: Element>(sizes: [usize; 7], causal: bool, mask: &str, tolerance: f64) {
         let [b, h, hk, t, keys, d, dv] = sizes;
-        let q = numbers::<T>([b, h, t, d], 1) * T::of(3.0);
-        let k = numbers::<T>([b, hk, keys, d], 2);
-        let v = numbers::<T>([b, hk, keys, dv], 3);
+        let q = noise::<T, _>([b, h, t, d], 1) * T::of(3.0);
+        let k = noise::<T, _>([b, hk, keys, d], 2);
+        let v = noise::<T, _>([b, hk, keys, dv], 3);
         let batch = if mask == "keep" { 1 } else { b };
-        let add = numbers::<T>([b, 1, t, keys], 4);
-        let keep = numbers::<f64>([batch, h, t, keys], 5).mapv(|x| x > -0.3);
+        let add = noise::<T, _>([b, 1, t, keys], 4);
+        let keep = noise::<f64, _>([batch, h, t, keys], 5).mapv(|x| x > -0.3);
         let mask = match mask {
             "keep" => Mask::Keep(keep.view()),
             "add" => Mask::Add(add.view()),
@@ -147,10 +140,10 @@ fn agrees_with_the_definition() {
 
 #[test]
 fn any_strides() {
-    let empty = numbers::<f32>([2, 4, 0, 32], 1);
+    let empty = noise::<f32, _>([2, 4, 0, 32], 1);
     // Rows of 32 numbers are read where they are, unless they go backwards.
     for (width, step) in [(32, 1), (32, -1), (20, -1)] {
-        let packed = numbers::<f32>([2, 19, 3 * 4, width], 7);
+        let packed = noise::<f32, _>([2, 19, 3 * 4, width], 7);
         let part = |i: usize| packed.slice(s![.., ..;step, i * 4..(i + 1) * 4, ..]);
         let [q, k, v] = [0, 1, 2].map(|i| part(i).permuted_axes([0, 2, 1, 3]));
         for causal in [false, true] {
@@ -161,7 +154,7 @@ fn any_strides() {
             check(&Inputs { k: none, v: none, ..x }, 3e-6);
         }
     }
-    let last = numbers::<f32>([2, 4, 20, 19], 8);
+    let last = noise::<f32, _>([2, 4, 20, 19], 8);
     let q = last.view().permuted_axes([0, 1, 3, 2]);
     check(&Inputs { q, k: q, v: q, mask: Mask::None, causal: true, scale: 0.3 }, 3e-6);
 }
@@ -170,7 +163,7 @@ fn any_strides() {
 fn one_packed_array_equals_three() {
     for step in [1isize, -1] {
         let (heads, kv, d) = (4, 2, 6);
-        let qkv = numbers::<f32>([1, 2, 9, (heads + 2 * kv) * d], 3);
+        let qkv = noise::<f32, _>([1, 2, 9, (heads + 2 * kv) * d], 3);
         let qkv = qkv.index_axis(Axis(0), 0);
         let qkv = qkv.slice(s![.., ..;step, ..]);
         let (q, k, v) = split("test", qkv, heads, kv).unwrap();
@@ -178,7 +171,7 @@ fn one_packed_array_equals_three() {
         let x = Inputs { q, k, v, mask: Mask::None, causal: true, scale: 0.5 };
         check(&x, 3e-6);
         let (y, lse) = forward(&x).unwrap();
-        let dy = numbers([2, heads, 9, d], 5);
+        let dy = noise([2, heads, 9, d], 5);
         let (dq, dk, dv) = backward(dy.view(), &x, by_head(&y), lse.view()).unwrap();
         let dqkv = backward_split(dy.view(), &x, by_head(&y), lse.view()).unwrap();
         let (a, b, c) = split("test", dqkv.view(), heads, kv).unwrap();
@@ -193,8 +186,8 @@ fn one_packed_array_equals_three() {
 
 #[test]
 fn queries_without_keys_give_zeros() {
-    let q = numbers::<f32>([1, 1, 3, 4], 1);
-    let k = numbers::<f32>([1, 1, 2, 4], 2);
+    let q = noise::<f32, _>([1, 1, 3, 4], 1);
+    let k = noise::<f32, _>([1, 1, 2, 4], 2);
     let mut add = Array4::zeros((1, 1, 3, 2));
     add.slice_mut(s![0, 0, 1, ..]).fill(f32::NEG_INFINITY);
     let mask = Mask::Add(add.view());
@@ -212,8 +205,8 @@ fn queries_without_keys_give_zeros() {
 
 #[test]
 fn large_scores_stay_finite() {
-    let q = numbers::<f32>([1, 2, 150, 8], 1) * 1e2;
-    let k = numbers::<f32>([1, 2, 150, 8], 2) * 1e2;
+    let q = noise::<f32, _>([1, 2, 150, 8], 1) * 1e2;
+    let k = noise::<f32, _>([1, 2, 150, 8], 2) * 1e2;
     let mask = Mask::None;
     let x = Inputs { q: q.view(), k: k.view(), v: k.view(), mask, causal: true, scale: 1.0 };
     let (y, lse) = forward(&x).unwrap();
@@ -224,8 +217,8 @@ fn large_scores_stay_finite() {
 
 #[test]
 fn the_same_bits_for_any_number_of_threads() {
-    let q = numbers::<f32>([1, 2, 700, 16], 1);
-    let k = numbers::<f32>([1, 1, 700, 16], 2);
+    let q = noise::<f32, _>([1, 2, 700, 16], 1);
+    let k = noise::<f32, _>([1, 1, 700, 16], 2);
     let mask = Mask::None;
     let x = Inputs { q: q.view(), k: k.view(), v: k.view(), mask, causal: true, scale: 0.25 };
     let all = |n| {
@@ -240,8 +233,8 @@ fn the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn shapes_must_agree() {
-    let q = numbers::<f32>([2, 4, 3, 8], 1);
-    let k = numbers::<f32>([2, 3, 5, 8], 2);
+    let q = noise::<f32, _>([2, 4, 3, 8], 1);
+    let k = noise::<f32, _>([2, 3, 5, 8], 2);
     let mask = Mask::None;
     let x = Inputs { q: q.view(), k: k.view(), v: k.view(), mask, causal: false, scale: 1.0 };
     let message = |x: &Inputs<'_, f32>| forward(x).unwrap_err().to_string();

@@ -5,14 +5,7 @@ use lamina_kernels::matmul::Activation;
 use lamina_kernels::threads;
 use ndarray::{Array1, Array4, ArrayView4, Axis};
 
-/// Numbers without pattern in [-0.5, 0.5).
-fn noise(shape: [usize; 4], seed: u32) -> Array4<f32> {
-    let mut state = seed;
-    Array4::from_shape_simple_fn(shape, || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 16_777_216.0 - 0.5
-    })
-}
+use crate::noise;
 
 /// Shape of the output.
 fn output_shape(x: [usize; 4], w: [usize; 4], options: &Options) -> [usize; 4] {

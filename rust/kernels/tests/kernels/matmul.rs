@@ -6,6 +6,8 @@ use lamina_kernels::matmul::{
 use lamina_kernels::{Element, threads};
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
+use crate::noise;
+
 /// The textbook product, in `f64`.
 fn plain<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<f64> {
     let mut c = Array2::zeros((a.nrows(), b.ncols()));
@@ -13,15 +15,6 @@ fn plain<T: Element>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<f64> 
         *c = a.row(i).iter().zip(b.column(j)).map(|(x, y)| x.f64() * y.f64()).sum();
     }
     c
-}
-
-fn random<T: Element>(rows: usize, columns: usize, seed: u64) -> Array2<T> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    Array2::from_shape_simple_fn((rows, columns), || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        T::of((state >> 40) as f64 / f64::from(1 << 24) - 0.5)
-    })
 }
 
 fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what: &str) {
@@ -71,8 +64,8 @@ const SIZES: [(usize, usize, usize); 31] = [
 
 fn all_forms<T: Element>() {
     for (m, n, k) in SIZES {
-        let (a, b) = (random::<T>(m, k, 1), random::<T>(k, n, 2));
-        let (at, bt) = (random::<T>(k, m, 3), random::<T>(n, k, 4));
+        let (a, b) = (noise::<T, _>((m, k), 1), noise::<T, _>((k, n), 2));
+        let (at, bt) = (noise::<T, _>((k, m), 3), noise::<T, _>((n, k), 4));
         for (a, b, form) in [
             (a.view(), b.view(), "nn"),
             (a.view(), bt.t(), "nt"),
@@ -82,7 +75,7 @@ fn all_forms<T: Element>() {
         ] {
             let what = format!("{form} {m}x{n}x{k}");
             let expected = plain(a, b);
-            let mut c = random::<T>(m, n, 5);
+            let mut c = noise::<T, _>((m, n), 5);
             let before = c.clone();
             gemm(a, b, c.view_mut(), false).unwrap();
             assert_close(c.view(), &expected, &what);
@@ -141,7 +134,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         (16, 400, 900),
         (64, 64, 64),
     ] {
-        let (a, b) = (random::<f32>(m, k, 1), random::<f32>(k, n, 2));
+        let (a, b) = (noise::<f32, _>((m, k), 1), noise::<f32, _>((k, n), 2));
         let mut results = Vec::new();
         for threads in [1, 2, 3] {
             threads::set_num_threads(threads);
@@ -156,8 +149,8 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn batches_may_repeat_a_matrix() {
-    let a = random::<f32>(12, 5, 1).into_shape_with_order((3, 4, 5)).unwrap();
-    let b = random::<f32>(5, 6, 2);
+    let a = noise::<f32, _>((12, 5), 1).into_shape_with_order((3, 4, 5)).unwrap();
+    let b = noise::<f32, _>((5, 6), 2);
     let repeated = b.view().insert_axis(Axis(0));
     let c = batched(a.view(), repeated.broadcast((3, 5, 6)).unwrap()).unwrap();
     for i in 0..3 {
@@ -192,8 +185,8 @@ fn nan_and_infinity_reach_the_result() {
 fn linear_fuses_bias_and_activation() {
     use Activation::*;
     for m in [1, 5, 40] {
-        let (x, w) = (random::<f64>(m, 30, 1), random::<f64>(20, 30, 2));
-        let bias = random::<f64>(1, 20, 3).row(0).to_owned();
+        let (x, w) = (noise::<f64, _>((m, 30), 1), noise::<f64, _>((20, 30), 2));
+        let bias = noise::<f64, _>((1, 20), 3).row(0).to_owned();
         for activation in [Identity, Relu, Gelu, GeluTanh, Silu, Tanh, Sigmoid] {
             let (y, saved) =
                 linear_forward(x.view(), w.view(), Some(bias.view()), activation, true).unwrap();
@@ -228,7 +221,7 @@ fn sizes_must_agree() {
 
 #[test]
 fn long_sums_of_few_rows_are_as_exact_as_those_of_many() {
-    let (a, b) = (random::<f32>(300, 4100, 1), random::<f32>(600, 4100, 2));
+    let (a, b) = (noise::<f32, _>((300, 4100), 1), noise::<f32, _>((600, 4100), 2));
     let error = |rows: usize| {
         let a = a.slice(s![..rows, ..]);
         let exact = plain(a, b.t());

@@ -3,12 +3,7 @@
 use lamina_kernels::recurrent::{Gru, Lstm, Weights, forward};
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 
-fn numbers<Sh: ndarray::ShapeBuilder>(shape: Sh, seed: &mut u32) -> ndarray::Array<f32, Sh::Dim> {
-    ndarray::Array::from_shape_simple_fn(shape, || {
-        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        ((*seed >> 8) as f32 / 8_388_608.0 - 1.0) * 0.4
-    })
-}
+use crate::noise;
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
@@ -48,11 +43,10 @@ fn lstm_plain(
 
 #[test]
 fn lstm_is_the_textbook_loop_at_any_size() {
-    let mut seed = 1;
     for (n, l, d, h) in [(1, 1, 1, 1), (2, 3, 4, 5), (7, 4, 3, 33), (65, 2, 2, 17), (1, 9, 5, 64)] {
-        let x = numbers((n, l, d), &mut seed);
-        let (h0, c0) = (numbers((1, n, h), &mut seed), numbers((1, n, h), &mut seed));
-        let (ih, hh) = (numbers((4 * h, d), &mut seed), numbers((4 * h, h), &mut seed));
+        let x = noise((n, l, d), 1) * 0.4;
+        let (h0, c0) = (noise((1, n, h), 2) * 0.4, noise((1, n, h), 3) * 0.4);
+        let (ih, hh) = (noise((4 * h, d), 4) * 0.4, noise((4 * h, h), 5) * 0.4);
         let weights = [Weights { ih: ih.view(), hh: hh.view(), bias: None }];
         let run = |x: ArrayView3<'_, f32>, batch_first| {
             forward::<f32, Lstm>(x, h0.view(), Some(c0.view()), &weights, batch_first).unwrap()
