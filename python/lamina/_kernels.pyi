@@ -11,6 +11,7 @@ __all__ = [
     "CRFData",
     "CRFModel",
     "ConvOptions",
+    "InterpolationTaps",
     "NGramModel",
     "NGramShard",
     "NGramState",
@@ -25,7 +26,10 @@ __all__ = [
     "adaptive_avg_pool2d_forward",
     "adaptive_max_pool2d_forward",
     "arithmetic_add",
+    "arithmetic_choose",
     "arithmetic_divide",
+    "arithmetic_maximum",
+    "arithmetic_minimum",
     "arithmetic_multiply",
     "arithmetic_subtract",
     "attention_backward",
@@ -38,6 +42,7 @@ __all__ = [
     "conv2d_forward",
     "conv_transpose2d_backward",
     "conv_transpose2d_forward",
+    "copied",
     "crf_decode",
     "crf_forward",
     "cross_entropy_backward",
@@ -60,7 +65,10 @@ __all__ = [
     "hmm_mixture",
     "hmm_moments",
     "hmm_responsibilities",
+    "interpolation_backward",
+    "interpolation_forward",
     "isa",
+    "joined",
     "layer_norm_backward",
     "layer_norm_forward",
     "layers_forward",
@@ -96,8 +104,23 @@ __all__ = [
     "optimizer_radam",
     "optimizer_rmsprop",
     "optimizer_sgd",
+    "order_top",
     "profile_start",
     "profile_stop",
+    "reduction_extreme_backward",
+    "reduction_first_largest",
+    "reduction_first_smallest",
+    "reduction_largest",
+    "reduction_logsumexp",
+    "reduction_logsumexp_backward",
+    "reduction_moments",
+    "reduction_moments_backward",
+    "reduction_norm",
+    "reduction_norm_backward",
+    "reduction_product",
+    "reduction_product_backward",
+    "reduction_scan",
+    "reduction_smallest",
     "reduction_sum",
     "rnn_relu_backward",
     "rnn_relu_forward",
@@ -770,11 +793,42 @@ def avg_pool2d_backward(
 ) -> _Array: ...
 def adaptive_avg_pool2d_forward(x: _Array, output_size: _Pair, /) -> _Array: ...
 def adaptive_avg_pool2d_backward(dy: _Array, plane: _Pair, /) -> _Array: ...
+
+@final
+class InterpolationTaps:
+    def __new__(cls, length: int, places: _Array, share: _Array | None, /) -> InterpolationTaps: ...
+
+def interpolation_forward(
+    x: _Array, rows: InterpolationTaps | None, columns: InterpolationTaps | None, /
+) -> _Array: ...
+def interpolation_backward(
+    dy: _Array, rows: InterpolationTaps | None, columns: InterpolationTaps | None, /
+) -> _Array: ...
 def arithmetic_add(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_subtract(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_multiply(a: _Array, b: _Array, /) -> _Array: ...
 def arithmetic_divide(a: _Array, b: _Array, /) -> _Array: ...
+def arithmetic_maximum(a: _Array, b: _Array, /) -> _Array: ...
+def arithmetic_minimum(a: _Array, b: _Array, /) -> _Array: ...
+def arithmetic_choose(mask: _Array, a: _Array, b: _Array, /) -> _Array: ...
+def copied(x: _Array, /) -> _Array: ...
+def joined(parts: Sequence[_Array], /) -> _Array: ...
 def reduction_sum(x: _Array, /) -> _Array: ...
+def order_top(x: _Array, k: int, largest: bool, /) -> tuple[_Array, _Array]: ...
+def reduction_product(x: _Array, /) -> _Array: ...
+def reduction_largest(x: _Array, /) -> _Array: ...
+def reduction_smallest(x: _Array, /) -> _Array: ...
+def reduction_norm(x: _Array, /) -> _Array: ...
+def reduction_logsumexp(x: _Array, /) -> _Array: ...
+def reduction_moments(x: _Array, /) -> tuple[_Array, _Array]: ...
+def reduction_first_largest(x: _Array, /) -> tuple[_Array, _Array]: ...
+def reduction_first_smallest(x: _Array, /) -> tuple[_Array, _Array]: ...
+def reduction_extreme_backward(dy: _Array, x: _Array, y: _Array, /) -> _Array: ...
+def reduction_logsumexp_backward(dy: _Array, x: _Array, y: _Array, /) -> _Array: ...
+def reduction_moments_backward(slope: _Array, x: _Array, mean: _Array, /) -> _Array: ...
+def reduction_norm_backward(slope: _Array, x: _Array, /) -> _Array: ...
+def reduction_product_backward(slope: _Array, x: _Array, /) -> _Array: ...
+def reduction_scan(x: _Array, product: bool, reverse: bool, /) -> _Array: ...
 def hmm_expect(
     start: _Array,
     trans: _Array,

@@ -20,8 +20,6 @@ Dims = SupportsIndex | Sequence[SupportsIndex] | None
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Outputs from this many numbers on come from recycled memory, whose pages are already there.
 _RECYCLED = 16_384
-# Operands from this many numbers on are worth a kernel that repeats them over another.
-_REPEATED = 64
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
@@ -45,6 +43,8 @@ _THREADED: dict[np.ufunc, Callable[[Array, Array], Array]] = {
     np.subtract: _kernels.arithmetic_subtract,
     np.multiply: _kernels.arithmetic_multiply,
     np.divide: _kernels.arithmetic_divide,
+    np.maximum: _kernels.arithmetic_maximum,
+    np.minimum: _kernels.arithmetic_minimum,
 }
 
 
@@ -71,17 +71,10 @@ def apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
     Infinities and NaN come as from the kernels: without a warning.
     """
     if (a.size >= _RECYCLED or b.size >= _RECYCLED) and a.dtype == b.dtype and a.dtype in FLOATS:
-        shape = a.shape
-        if not a.ndim and (ufunc is np.add or ufunc is np.multiply):
-            return apply(ufunc, b, a)
-        # The kernels repeat one number, or a `b` of the last axes if it is more than a few.
-        repeated = not b.ndim or (b.size >= _REPEATED and shape[-b.ndim :] == b.shape)
-        if repeated or shape == b.shape:
-            kernel = _THREADED.get(ufunc)
-            if kernel is not None:
-                return kernel(a, b)
-        else:
-            shape = np.broadcast_shapes(shape, b.shape)
+        kernel = _THREADED.get(ufunc)
+        if kernel is not None:
+            return kernel(a, b)
+        shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
         return _silence.run(ufunc, a, b, out=empty(shape, a.dtype))
     y = _silence.run(ufunc, a, b)
     return y if type(y) is np.ndarray else np.asarray(y)
@@ -109,11 +102,35 @@ def equal(a: Array, b: Array) -> Array:
     return np.equal(a, b, out=empty(a.shape, a.dtype), casting="unsafe")
 
 
+def choose(mask: Array, a: Array, b: Array) -> Array:
+    """``a`` where ``mask`` holds, else ``b``, on all threads where that pays; all broadcast."""
+    if max(mask.size, a.size, b.size) >= _RECYCLED and a.dtype == b.dtype and a.dtype in FLOATS:
+        return _kernels.arithmetic_choose(mask.view(np.uint8), a, b)
+    return np.where(mask, a, b)
+
+
 def copy(x: Array, dtype: np.dtype[Any]) -> Array:
-    """A copy in another type."""
+    """A copy in another type, in C order."""
+    if x.size >= _RECYCLED and x.dtype == dtype and dtype in FLOATS:
+        return _kernels.copied(x)
     y = empty(x.shape, dtype)
     np.copyto(y, x, casting="unsafe")
     return y
+
+
+def joined(parts: Sequence[Array], dim: int) -> Array | None:
+    """Arrays one after the other along an axis; ``None`` where kernels do not pay or do not fit."""
+    first = parts[0]
+    if sum([p.size for p in parts]) < _RECYCLED or first.dtype not in FLOATS:
+        return None
+    shape, at = first.shape, dim % first.ndim
+    outer = math.prod(shape[:at])
+    for part in parts:
+        alike = part.shape[:at] == shape[:at] and part.shape[at + 1 :] == shape[at + 1 :]
+        if not alike or part.dtype != first.dtype:
+            return None
+    y = _kernels.joined([p.reshape(outer, p.size // outer) for p in parts])
+    return y.reshape(*shape[:at], sum([p.shape[at] for p in parts]), *shape[at + 1 :])
 
 
 def reshape(x: Array, shape: tuple[int, ...]) -> Array:
@@ -128,15 +145,30 @@ def total(x: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """Sum over axes; integers add up to int64."""
     if x.dtype.kind == "u":
         x = x.astype(np.int64)
-    if x.size >= _RECYCLED and x.dtype in FLOATS and x.flags.c_contiguous:
-        run = _neighbours(dim, x.ndim)
-        if run is not None:
-            before, after = x.shape[: run.start], x.shape[run.stop :]
-            count = math.prod(x.shape[run.start : run.stop])
-            sums = _kernels.reduction_sum(x.reshape(math.prod(before), count, math.prod(after)))
-            return sums.reshape((*before, *([1] * len(run) if keepdim else ()), *after))
+    found = middle(x, dim, keepdim) if x.size >= _RECYCLED else None
+    if found is not None:
+        return _kernels.reduction_sum(found[0]).reshape(found[1])
     y: Any = _silence.run(_add_reduce, x, dim, None, None, keepdim)
     return y if type(y) is np.ndarray else np.asarray(y)
+
+
+def middle(
+    x: Array, dim: Any, keepdim: bool = False, *, least: int = _RECYCLED
+) -> tuple[Array, tuple[int, ...]] | None:
+    """``x`` as ``[O, N, I]`` whose middle axis is ``dim``, and the shape of a reduction over it.
+
+    ``None`` where there are fewer than ``least`` numbers, for which kernels do not pay, or the axes
+    are not neighbours in memory.
+    """
+    if x.size < least or x.dtype not in FLOATS or not x.flags.c_contiguous:
+        return None
+    run = _neighbours(dim, x.ndim)
+    if run is None:
+        return None
+    before, after = x.shape[: run.start], x.shape[run.stop :]
+    count = math.prod(x.shape[run.start : run.stop])
+    shape = (*before, *([1] * len(run) if keepdim else ()), *after)
+    return x.reshape(math.prod(before), count, math.prod(after)), shape
 
 
 def _neighbours(dim: Any, ndim: int) -> range | None:
@@ -148,15 +180,31 @@ def _neighbours(dim: Any, ndim: int) -> range | None:
     return run if run is not None and dims == [*run] else None
 
 
+def length(x: Array, dim: Any, keepdim: bool) -> Array:
+    """Square roots of sums of squares over axes."""
+    found = middle(x, dim, keepdim)
+    if found is not None:
+        return _kernels.reduction_norm(found[0]).reshape(found[1])
+    return silent_unary(np.sqrt, total(apply(np.multiply, x, x), dim, keepdim))
+
+
 def product(x: Array, dim: int | None = None, keepdim: bool = False) -> Array:
     """Product over an axis or all; integers give int64."""
     if x.dtype.kind == "u":
         x = x.astype(np.int64)
+    found = middle(x, dim, keepdim) if x.size >= _RECYCLED else None
+    if found is not None:
+        return _kernels.reduction_product(found[0]).reshape(found[1])
     return np.asarray(_silence.run(_multiply_reduce, x, dim, None, None, keepdim))
 
 
-def accumulated(ufunc: np.ufunc, x: Array, dim: int) -> Array:
-    """The results of ``ufunc`` over the elements up to each along an axis."""
+def accumulated(ufunc: np.ufunc, x: Array, dim: int, reverse: bool = False) -> Array:
+    """Sums or products of the elements up to each along an axis, or from each on."""
+    found = middle(x, dim) if x.size >= _RECYCLED else None
+    if found is not None:
+        return _kernels.reduction_scan(found[0], ufunc is np.multiply, reverse).reshape(x.shape)
+    if reverse:
+        return np.flip(_silence.run(ufunc.accumulate, np.flip(x, dim), dim), dim)
     return _silence.run(ufunc.accumulate, x, dim)
 
 

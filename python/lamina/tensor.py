@@ -317,8 +317,14 @@ class Tensor(Methods):
 
     def __pow__(self, other: "Operand") -> "Tensor":
         other, a, b = self._pair(other)
-        y = apply(np.power, a, b)
         needs = self.requires_grad, other.requires_grad
+        if not b.ndim and b == 2 and not needs[1]:
+            return Tensor.record(
+                apply(np.multiply, a, a),
+                (self,),
+                lambda dy: (apply(np.multiply, dy, apply(np.add, a, a)),),
+            )
+        y = apply(np.power, a, b)
 
         def vjp(dy: Array) -> Gradients:
             da = db = None

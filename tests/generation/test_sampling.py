@@ -60,6 +60,17 @@ def test_top_k_keeps_exactly_k_best(scores, k):
         assert keep.all() or row[keep].min() >= row[~keep].max()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int64])
+def test_filters_take_scores_of_any_type_and_shape(dtype):
+    scores = np.array([3, 1, 3, 2, 3], dtype)
+    top = generation.apply_top_k(scores, 2)
+    np.testing.assert_array_equal(top, [3, -INF, 3, -INF, -INF])
+    np.testing.assert_array_equal(generation.apply_top_p(scores, 0.5), top)
+    assert top.dtype == np.where([True], scores[:1], -INF).dtype
+    stacked = np.stack([[scores], [scores[::-1]]])
+    np.testing.assert_array_equal(generation.apply_top_k(stacked, 2)[0, 0], top)
+
+
 @given(SCORES, st.floats(0.01, 1))
 def test_top_p_reaches_its_mass_with_no_token_to_spare(scores, p):
     kept = generation.apply_top_p(scores, p) > -INF

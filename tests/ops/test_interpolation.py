@@ -48,6 +48,63 @@ def test_a_factor_is_the_step_even_where_the_length_is_rounded(rng):
     np.testing.assert_allclose(y.data[0, 0], np.clip(places, 0, 4), atol=1e-12)
 
 
+def modes(x, *, mode):
+    """One length up and one down for each axis of ``x``, in every way the mode has."""
+    lengths = x.shape[2:]
+    ways = [None] if mode == "nearest" else [None, True]
+    for factor in (2, 0.4, 1.7):
+        for aligned in ways:
+            yield {"scale_factor": factor, "mode": mode, "align_corners": aligned}
+    sizes = [n * 2 if i % 2 else n // 2 + 1 for i, n in enumerate(lengths)]
+    for aligned in ways:
+        yield {"size": sizes, "mode": mode, "align_corners": aligned}
+
+
+CASES = [
+    ("nearest", (2, 3, 7)),
+    ("nearest", (1, 2, 5, 7)),
+    ("nearest", (1, 2, 3, 5, 4)),
+    ("linear", (2, 3, 9)),
+    ("bilinear", (1, 2, 7, 5)),
+    ("bilinear", (2, 1, 3, 19)),
+]
+
+
+@pytest.mark.parametrize(("mode", "shape"), CASES)
+def test_gradients_at_odd_sizes_of_turned_input(rng, mode, shape):
+    x = rng.standard_normal(shape[::-1]).transpose()
+    given = Tensor(x, requires_grad=True)
+    for options in modes(x, mode=mode):
+        y = ops.interpolate(given, **options)
+        np.testing.assert_array_equal(y.data, ops.interpolate(x.copy("C"), **options).data)
+        check_grads(lambda x, options=options: ops.interpolate(x, **options), given)
+
+
+@pytest.mark.parametrize(("mode", "shape"), CASES)
+def test_types_without_a_kernel_get_the_same(rng, mode, shape):
+    x = rng.standard_normal(shape).astype(np.float32)
+    for options in modes(x, mode=mode):
+        tensors = [Tensor(x.astype(t), requires_grad=True) for t in (np.float32, ">f4")]
+        results = [ops.interpolate(tensor, **options) for tensor in tensors]
+        np.testing.assert_allclose(results[0].data, results[1].data, rtol=1e-6, atol=1e-6)
+        dy = rng.standard_normal(results[0].shape[::-1]).astype(np.float32).transpose()
+        for result in results:
+            result.backward(dy)
+        np.testing.assert_allclose(tensors[0].grad, tensors[1].grad, rtol=1e-5, atol=1e-5)
+    if mode == "nearest":
+        numbers = np.arange(x.size).reshape(shape)
+        np.testing.assert_array_equal(
+            ops.interpolate(numbers, scale_factor=1.7).data,
+            ops.interpolate(numbers.astype(np.float32), scale_factor=1.7).data,
+        )
+
+
+def test_an_axis_too_long_to_keep_its_table(rng):
+    x = rng.standard_normal((1, 1, 3000))
+    y = ops.interpolate(x, 6000, mode="linear").data
+    np.testing.assert_allclose(y, linear_numpy(x, 6000, False), atol=1e-12)
+
+
 def test_bad_input_is_named():
     x = np.ones((1, 2, 3, 4))
     for message, options in [

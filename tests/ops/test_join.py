@@ -47,3 +47,56 @@ def test_bad_repeats_are_named():
     for sizes in ((2,), (2, -1)):
         with pytest.raises(ValueError, match="repeat: sizes: expected at least 2 counts, got"):
             ops.repeat(np.zeros((2, 3)), *sizes)
+
+
+# Arrays on both sides of where the kernels take over from NumPy.
+@pytest.mark.parametrize("rows", [3, 200])
+@pytest.mark.parametrize(("name", "choose"), [("maximum", np.maximum), ("minimum", np.minimum)])
+def test_extremes_of_two(rng, rows, name, choose):
+    a = rng.integers(-2, 3, (rows, 1, 101)).astype(np.float32)
+    b = rng.integers(-2, 3, (4, 101)).astype(np.float32)
+    a[0, 0, 0] = b[1, 1] = np.nan
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    z = getattr(ops, name)(x, y)
+    expected = choose(a, b)
+    np.testing.assert_array_equal(z.data, expected)
+    weights = rng.standard_normal(expected.shape).astype(np.float32)
+    (z * weights).sum().backward()
+    first = np.where(a == b, 0.5, (a == expected) | np.isnan(a))
+    np.testing.assert_allclose(x.grad, (first * weights).sum(1, keepdims=True), atol=1e-4)
+    np.testing.assert_allclose(y.grad, ((1 - first) * weights).sum(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_where_broadcasts_all_three(rng, rows):
+    mask = rng.random((rows, 1, 1)) < 0.5
+    a, b = rng.standard_normal((4, 1)), rng.standard_normal((rows, 1, 101))
+    x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+    z = ops.where(mask, x, y)
+    np.testing.assert_array_equal(z.data, np.where(mask, a, b))
+    z.sum().backward()
+    chosen = np.broadcast_to(mask, z.shape)
+    np.testing.assert_allclose(x.grad, chosen.sum((0, 2))[:, None])
+    np.testing.assert_allclose(y.grad, (~chosen).sum(1, keepdims=True))
+    # What is not chosen gives no NaN to the gradient.
+    b[:] = np.inf
+    kept = ops.where(True, a, Tensor(b, requires_grad=True))
+    np.testing.assert_array_equal(kept.data, np.broadcast_to(a, kept.shape))
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+def test_cat_of_large_parts(rng, dim):
+    shapes = [[30, 40, 50] for _ in range(3)]
+    for shape, length in zip(shapes, (7, 0, 31), strict=True):
+        shape[dim] = length
+    parts = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    parts[2] = np.asfortranarray(parts[2])
+    expected = np.concatenate(parts, dim)
+    np.testing.assert_array_equal(ops.cat(parts, dim).data, expected)
+    tensors = [Tensor(part, requires_grad=True) for part in parts]
+    dy = rng.standard_normal(expected.shape).astype(np.float32)
+    ops.cat(tensors, dim).backward(dy)
+    for tensor, grad in zip(tensors, np.split(dy, [7, 7], dim), strict=True):
+        np.testing.assert_array_equal(tensor.grad, grad)
+    with pytest.raises(ValueError, match="cat: tensors: shapes"):
+        ops.cat([parts[0], parts[2][:, 1:, 1:]], 0)

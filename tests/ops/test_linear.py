@@ -128,3 +128,17 @@ def test_linear_without_features():
     y.sum().backward()
     assert (x.grad.shape, w.grad.shape) == ((2, 3, 0), (4, 0))
     np.testing.assert_array_equal(b.grad, 6)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 5, 3), (40, 30, 1), (2, 70, 50), (64, 65, 66)])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_gradients_of_turned_operands_lie_like_them(rng, m, k, n, batch):
+    a = Tensor(rng.standard_normal((*batch, k, m)), requires_grad=True)
+    b = Tensor(rng.standard_normal((*batch, n, k)), requires_grad=True)
+    y = ops.matmul(a.transpose(-2, -1), b.transpose(-2, -1))
+    dy = rng.standard_normal(y.shape)
+    y.backward(dy)
+    np.testing.assert_allclose(a.grad, (dy @ b.data).swapaxes(-2, -1), atol=1e-12)
+    np.testing.assert_allclose(b.grad, (a.data @ dy).swapaxes(-2, -1), atol=1e-12)
+    assert a.grad.flags.c_contiguous
+    assert b.grad.flags.c_contiguous

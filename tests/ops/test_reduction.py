@@ -50,6 +50,144 @@ def test_sums_of_large_arrays_match_numpy(rng, dim, shape):
     np.testing.assert_allclose(ops.sum(across, dim).data, across.sum(dim), rtol=1e-10, atol=1e-10)
 
 
+# Large enough for the kernels, in every position of the reduced axes.
+LARGE = pytest.mark.parametrize("shape", [(3, 700, 33), (20000, 1, 2), (1, 3, 9000)])
+
+
+# NumPy warns of the variance of one number.
+@pytest.mark.filterwarnings("ignore:Degrees of freedom", "ignore:invalid value")
+@LARGE
+@REDUCTIONS
+@pytest.mark.parametrize("dim", [None, 0, 1, -1, (0, 1), (1, 2), (0, 2)])
+def test_reductions_of_large_arrays_match_numpy(rng, name, dim, shape):
+    x = rng.standard_normal(shape)
+    function = getattr(ops, name)
+    for keepdim in (False, True):
+        expected = REFERENCES[name](x, axis=dim, keepdims=keepdim)
+        for data, rtol in ((x, 1e-10), (x.astype(np.float32), 1e-4)):
+            y = function(data, dim=dim, keepdim=keepdim)
+            assert y.shape == expected.shape
+            assert y.dtype == data.dtype
+            np.testing.assert_allclose(y.data, expected, rtol=rtol, atol=rtol * 100)
+
+
+@pytest.mark.parametrize("name", [*REFERENCES, "prod"])
+@pytest.mark.parametrize("dim", [None, 0, 1, 2])
+def test_gradients_of_large_arrays_are_those_of_strided_ones(rng, name, dim):
+    """What is not contiguous goes through NumPy; a few equal numbers share gradients."""
+    data = 1 + rng.integers(-40, 40, (30, 40, 20)) / 1000
+    wide = np.zeros((30, 40, 40))
+    wide[..., ::2] = data
+    results = []
+    for numbers in (data, wide[..., ::2]):
+        x = Tensor(numbers, requires_grad=True)
+        y = getattr(ops, name)(x, dim=dim)
+        dy = np.random.default_rng(1).standard_normal(y.shape)
+        y.backward(dy)
+        assert x.grad.shape == data.shape
+        results.append((y.data, x.grad))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-10)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-8, atol=1e-12)
+
+
+@LARGE
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_sums_and_products_up_to_each_of_large_arrays(rng, dim, shape):
+    data = rng.standard_normal(shape)
+    x = Tensor(data, requires_grad=True)
+    y = x.cumsum(dim)
+    np.testing.assert_allclose(y.data, data.cumsum(dim), rtol=1e-9, atol=1e-9)
+    single = ops.cumsum(data.astype(np.float32), dim)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single.data, data.cumsum(dim), rtol=1e-3, atol=1e-2)
+    dy = rng.standard_normal(shape)
+    y.backward(dy)
+    expected = np.flip(np.flip(dy, dim).cumsum(dim), dim)
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-9, atol=1e-9)
+    near_one = 1 + data / 1000
+    np.testing.assert_allclose(ops.prod(near_one, dim).data, near_one.prod(dim), rtol=1e-10)
+
+
+def test_large_products_with_zeros_or_beyond_range_have_gradients(rng):
+    data = 1 + rng.standard_normal((300, 80)) / 10
+    data[0, 3] = data[1, [2, 7]] = 0
+    data[2, :2] = 1e-200, 1e-200
+    for dim in (1, 0):
+        x = Tensor(data if dim else np.ascontiguousarray(data.T), requires_grad=True)
+        x.prod(dim).sum().backward()
+        grad = x.grad if dim else x.grad.T
+        for row in (0, 1, 2, 3):
+            others = [np.prod(np.delete(data[row], i)) for i in range(80)]
+            np.testing.assert_allclose(grad[row], others, rtol=1e-10)
+
+
+def test_extremes_of_large_arrays_have_values_and_first_indices(rng):
+    data = rng.integers(-30, 30, (30, 50, 20)).astype(np.float32)
+    data[3, [7, 9], 2] = np.nan
+    for name in ("max", "min"):
+        for dim in (0, 1, 2, -1):
+            for keepdim in (False, True):
+                x = Tensor(data, requires_grad=True)
+                values, indices = getattr(x, name)(dim, keepdim)
+                places = getattr(np, f"arg{name}")(data, dim, keepdims=keepdim)
+                assert indices.dtype == np.int64
+                np.testing.assert_array_equal(indices.data, places)
+                alone = getattr(x, f"arg{name}")(dim, keepdim)
+                np.testing.assert_array_equal(alone.data, places)
+                expected = getattr(np, name)(data, dim, keepdims=keepdim)
+                np.testing.assert_array_equal(values.data, expected)
+                values.sum().backward()
+                assert x.grad.sum() == values.data.size
+                at = np.argmax(x.grad, dim, keepdims=keepdim)
+                np.testing.assert_array_equal(at, places)
+        place = getattr(Tensor(np.nan_to_num(data)), f"arg{name}")()
+        assert place.item() == getattr(np, f"arg{name}")(np.nan_to_num(data))
+
+
+def test_nan_and_infinities_of_large_arrays(rng):
+    data = rng.standard_normal((400, 50))
+    data[0, 7] = data[1, [3, 4]] = np.nan
+    data[2, 5], data[3, 5] = np.inf, -np.inf
+    data[4] = -np.inf
+    data[5] = 1000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in (data, data.astype(np.float32)):
+            for dim in (0, 1):
+                given = np.ascontiguousarray(x.T) if dim == 0 else x
+                np.testing.assert_array_equal(ops.amax(given, dim).data, given.max(dim))
+                np.testing.assert_array_equal(ops.amin(given, dim).data, given.min(dim))
+                y = ops.logsumexp(given, dim).data
+                assert np.isnan(y[:2]).all()
+                assert (y[2], y[4]) == (np.inf, -np.inf)
+                np.testing.assert_allclose(y[5], 1000 + np.log(50), rtol=1e-6)
+                assert np.isfinite(y[3])
+                for name in ("var", "std"):
+                    y = getattr(ops, name)(given, dim).data
+                    assert np.isnan(y[:5]).all()
+                    assert np.isfinite(y[5:]).all()
+                y = ops.norm(given, 2, dim).data
+                assert np.isnan(y[:2]).all()
+                assert np.isinf(y[2:5]).all()
+            grown = Tensor(x, requires_grad=True)
+            grown.amax(1).sum().backward()
+            np.testing.assert_array_equal(grown.grad[1].nonzero()[0], [3, 4])
+            np.testing.assert_allclose(grown.grad.sum(1), np.ones(400), rtol=1e-5)
+            np.testing.assert_allclose(grown.grad[5], np.full(50, 0.02), rtol=1e-6)
+
+
+def test_large_norms_and_deviations_of_equal_numbers_have_gradient_zero():
+    x = Tensor(np.zeros((400, 50)), requires_grad=True)
+    x.data[0] = np.arange(50)
+    x.norm(2, 1).sum().backward()
+    np.testing.assert_allclose(x.grad[0], x.data[0] / np.linalg.norm(x.data[0]))
+    assert not x.grad[1:].any()
+    x.grad = None
+    x.std(1).sum().backward()
+    assert x.grad[0].any()
+    assert not x.grad[1:].any()
+
+
 def test_prod_and_cumsum_match_numpy(rng):
     x = rng.standard_normal((3, 4, 5))
     for dim in (0, 1, -1):

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import lamina
-from lamina import Tensor, ops
+from lamina import Tensor, _kernels, ops
 from lamina.testing import check_grads
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -62,6 +65,107 @@ def test_assignment():
     np.testing.assert_array_equal(w.data, [3, 0])
     with pytest.raises(ValueError, match="read-only"):
         Tensor(np.zeros(1)).expand(3)[0] = 1
+
+
+def stable_order(x, dim, descending):
+    """What keeps equal ones in their order both ways, with NaN above all."""
+    if not descending:
+        return np.argsort(x, dim, kind="stable")
+    backwards = np.argsort(np.flip(x, dim), dim, kind="stable")
+    return x.shape[dim] - 1 - np.flip(backwards, dim)
+
+
+ARRAYS = st.sampled_from([np.float32, np.float64]).flatmap(
+    lambda dtype: hnp.arrays(
+        dtype,
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40),
+        elements=st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40])
+        | st.floats(width=32),
+    )
+)
+
+
+@settings(deadline=None)
+@given(ARRAYS, st.data())
+def test_orders_are_stable_sorts(x, data):
+    x = x if data.draw(st.booleans()) else x.T
+    dim = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    k = data.draw(st.integers(0, x.shape[dim]))
+    for descending in (False, True):
+        order = stable_order(x, dim, descending)
+        np.testing.assert_array_equal(Tensor(x).argsort(dim, descending).data, order)
+        for count, found in (
+            (x.shape[dim], ops.sort(x, dim, descending)),
+            (k, ops.topk(x, k, dim, descending)),
+        ):
+            first = np.take(order, range(count), dim)
+            assert found.indices.dtype == np.int64
+            np.testing.assert_array_equal(found.indices.data, first)
+            # Bit by bit, so that signs of zeros count.
+            values = np.take_along_axis(x, first, dim)
+            assert found.values.dtype == x.dtype
+            assert found.values.shape == values.shape
+            assert found.values.data.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 50, 3000, 9000])
+def test_the_first_of_long_rows(rng, dtype, k):
+    x = rng.standard_normal((3, 10_000)).astype(dtype).round(3)
+    x[1] = np.sort(x[1])
+    x[2, rng.integers(0, 10_000, 100)] = np.nan
+    for largest in (False, True):
+        found = ops.topk(x, k, 1, largest)
+        order = stable_order(x, 1, largest)[:, :k]
+        np.testing.assert_array_equal(found.indices.data, order)
+        np.testing.assert_array_equal(found.values.data, np.take_along_axis(x, order, 1))
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_gradients_go_to_where_elements_were(rng, dim):
+    def leaf():
+        return Tensor(rng.permutation(60).reshape(3, 4, 5) / 7.0, requires_grad=True)
+
+    weights = np.arange(1, 61.0).reshape(3, 4, 5)
+    top = np.take(weights, range(2), dim)
+    check_grads(lambda x: x.sort(dim, True).values * weights, leaf())
+    check_grads(lambda x: x.topk(2, dim).values * top, leaf())
+    check_grads(lambda x: x.max(dim, keepdim=True).values * top.min(), leaf())
+    x = leaf()
+    found = x.topk(2, dim)
+    order = found.indices.data.copy()
+    # They are the caller's.
+    found.indices.data[...] = 0
+    found.values.backward(top)
+    expected = np.zeros(x.shape)
+    np.put_along_axis(expected, order, top, dim)
+    np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_orders_of_nothing():
+    for shape in ((0,), (0, 3), (3, 0), (2, 0, 3)):
+        for dim in range(len(shape)):
+            x = Tensor(np.zeros(shape, np.float32), requires_grad=True)
+            values, indices = x.sort(dim)
+            assert values.shape == indices.shape == shape
+            values.sum().backward()
+            assert x.grad.shape == shape
+            assert x.topk(0, dim).values.shape[dim] == 0
+    x = Tensor(2.0, requires_grad=True)
+    for found in (x.sort(), x.topk(1), x.topk(0)):
+        assert (found.values.shape, found.indices.item()) == ((), 0)
+        found.values.backward()
+    assert x.grad == 3
+
+
+def test_arguments_of_the_kernel_are_named():
+    x = np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\[order_top\] k: expected at most 3, .* got 4"):
+        _kernels.order_top(x, 4, True)
+    with pytest.raises(TypeError, match="x: expected 2-d float32 array, got 1-d float32"):
+        _kernels.order_top(x[0], 1, True)
+    with pytest.raises(TypeError, match="x: expected float32 or float64 array, got int64"):
+        _kernels.order_top(x.astype(np.int64), 1, True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8, bool])

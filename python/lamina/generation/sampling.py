@@ -3,12 +3,16 @@
 Each filter returns new scores in which the tokens it rules out are ``-inf``.
 """
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lamina import _kernels
+from lamina.arrays import FLOATS
 
 Array = npt.NDArray[Any]
 
@@ -30,11 +34,8 @@ def apply_top_k(scores: Array, top_k: int) -> Array:
     size = scores.shape[-1]
     if top_k >= size:
         return scores
-    last = np.partition(scores, size - top_k, axis=-1)[..., size - top_k, None]
-    better = scores > last
-    equal = scores == last
-    room = top_k - better.sum(axis=-1, keepdims=True)
-    kept = better | (equal & (equal.cumsum(axis=-1) <= room))
+    kept = np.zeros(scores.shape, bool)
+    np.put_along_axis(kept, _best(scores, top_k), True, axis=-1)
     return np.where(kept, scores, -np.inf)
 
 
@@ -51,7 +52,7 @@ def apply_top_p(scores: Array, top_p: float) -> Array:
     # All tokens this unlikely together are less than what may be left out: no need to sort them.
     likely = probs > (1 - top_p) / (2 * scores.shape[-1])
     columns = np.flatnonzero(likely.reshape(-1, scores.shape[-1]).any(axis=0))
-    order = np.argsort(-scores[..., columns], axis=-1, kind="stable")
+    order = _best(scores[..., columns], len(columns))
     probs = np.take_along_axis(probs[..., columns], order, axis=-1)
     before = probs.cumsum(axis=-1) - probs
     kept = np.zeros(scores.shape, bool)
@@ -169,6 +170,14 @@ class Sampler:
         if self.min_p is not None:
             scores = apply_min_p(scores, self.min_p)
         return sample(scores, rng)
+
+
+def _best(scores: Array, count: int) -> Array:
+    """Where the ``count`` best of each row are, in order; of equal ones the first comes first."""
+    *outer, size = scores.shape
+    rows = scores.reshape(math.prod(outer), size)
+    rows = rows if rows.dtype in FLOATS else rows.astype(np.float64)
+    return _kernels.order_top(rows, count, True)[1].reshape(*outer, count)
 
 
 def _probabilities(scores: Array) -> Array:

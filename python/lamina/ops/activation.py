@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from lamina import _kernels
-from lamina.ops.join import split
+from lamina import _kernels, arrays
 from lamina.tape import Gradients, state
-from lamina.tensor import Array, Operand, Tensor, as_tensor, sum_to, wrap
+from lamina.tensor import Array, Operand, Tensor, as_floating, as_tensor, sum_to, wrap
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Their slope follows from the output, which is kept in place of the input.
-_KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "tanh"})
+_KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "sqrt", "tanh"})
 # They make floats of integers.
-_TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "tanh"})
+_TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "sqrt", "tanh"})
 
 
 def apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:
@@ -74,11 +73,25 @@ def gelu(input: Operand, approximate: str = "none") -> Tensor:
 
 def glu(input: Operand, dim: int = -1) -> Tensor:
     """``a sigmoid(b)``, a and b the halves of the axis ``dim``. Dauphin et al., 2017."""
-    x = as_tensor(input)
+    x = as_floating(input)
     if not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
         raise ValueError(f"glu: dim: expected an axis of even length, got {dim} of {x.shape}")
-    a, b = split(x, [x.shape[dim] // 2] * 2, dim)
-    return a * sigmoid(b)
+    half, before = x.shape[dim] // 2, (slice(None),) * (dim % x.ndim)
+    a, b = x.data[(*before, slice(half))], x.data[(*before, slice(half, None))]
+    share = sigmoid(b).data
+
+    def vjp(dy: Array) -> Gradients:
+        dx = arrays.empty(x.shape, x.dtype)
+        da = dx[(*before, slice(half))]
+        da[...] = arrays.apply(np.multiply, dy, share)
+        dx[(*before, slice(half, None))] = arrays.apply(
+            np.multiply,
+            arrays.apply(np.multiply, da, a),
+            arrays.apply(np.subtract, np.ones((), x.dtype), share),
+        )
+        return (dx,)
+
+    return Tensor.record(arrays.apply(np.multiply, a, share), (x,), vjp)
 
 
 def hardsigmoid(input: Operand) -> Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lamina.arrays import apply, length, total
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
@@ -23,17 +24,20 @@ def normalize(input: Operand, p: float = 2.0, dim: int = 1, eps: float = 1e-12) 
         raise ValueError(f"normalize: p: expected a finite number of at least 1, got {p}")
     if not -data.ndim <= dim < data.ndim:
         raise ValueError(f"normalize: dim: expected an axis of shape {data.shape}, got {dim}")
-    norm = np.linalg.norm(data, ord=p, axis=dim, keepdims=True)
+    if p == 2:
+        norm = length(data, dim, True)
+    else:
+        norm = np.linalg.norm(data, ord=p, axis=dim, keepdims=True)
     divisor = np.maximum(norm, eps).astype(data.dtype, copy=False)
-    y = data / divisor
+    y = apply(np.divide, data, divisor)
 
     def vjp(dy: Array) -> Gradients:
-        dx = dy / divisor
+        dx = apply(np.divide, dy, divisor)
         # How the norm grows with each number: sign(x) (|x| / norm)^(p - 1).
         slope = y if p == 2 else np.sign(data) * np.abs(y) ** (p - 1)
-        pull = (dx * y).sum(dim, keepdims=True, dtype=dx.dtype)
-        dx -= np.where(norm >= eps, pull, 0) * slope
-        return (dx,)
+        pull = total(apply(np.multiply, dx, y), dim, True)
+        pull = np.where(norm >= eps, pull, np.zeros((), pull.dtype))
+        return (apply(np.subtract, dx, apply(np.multiply, pull, slope)),)
 
     return Tensor.record(y, (x,), vjp)
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from lamina import arrays
 from lamina.arrays import Array, apply, apply_unary, silent_unary
+from lamina.ops import activation
 from lamina.tensor import Operand, Tensor, as_floating, as_tensor
 
 
@@ -11,6 +12,8 @@ def abs(input: Operand) -> Tensor:
     """Absolute values; gradient zero at zero."""
     x = as_tensor(input)
     data = x.data
+    if data.dtype in arrays.FLOATS:
+        return activation.apply("abs", x)
     return Tensor.record(
         apply_unary(np.abs, data),
         (x,),
@@ -20,14 +23,7 @@ def abs(input: Operand) -> Tensor:
 
 def sqrt(input: Operand) -> Tensor:
     """Square roots; NaN below zero."""
-    x = as_floating(input)
-    y = silent_unary(np.sqrt, x.data)
-
-    def vjp(dy: Array) -> tuple[Array]:
-        half = np.asarray(0.5, y.dtype)
-        return (apply(np.divide, apply(np.multiply, dy, half), y),)
-
-    return Tensor.record(y, (x,), vjp)
+    return activation.apply("sqrt", input)
 
 
 def sin(input: Operand) -> Tensor:
@@ -58,10 +54,9 @@ def clamp(input: Operand, min: float | None = None, max: float | None = None) ->
     x = as_tensor(input)
     data = x.data
     if data.dtype in arrays.FLOATS:
-        y = arrays.empty(data.shape, data.dtype)
-        np.clip(data, min, max, out=y)
-    elif data.dtype.kind != "f" and (isinstance(min, float) or isinstance(max, float)):
+        low, high = -np.inf if min is None else min, np.inf if max is None else max
+        return activation.apply("clamp", x, float(low), float(high))
+    if data.dtype.kind != "f" and (isinstance(min, float) or isinstance(max, float)):
         return clamp(as_floating(x), min, max)
-    else:
-        y = np.asarray(np.clip(data, min, max))
+    y = np.asarray(np.clip(data, min, max))
     return Tensor.record(y, (x,), lambda dy: (apply(np.multiply, dy, arrays.equal(data, y)),))

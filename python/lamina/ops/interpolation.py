@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from lamina import _kernels
 from lamina.ops.conv import Sizes, sizes
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
@@ -13,7 +15,8 @@ from lamina.tensor import Array, Operand, Tensor, as_tensor
 Scales = float | Sequence[float]
 # Axes of which a mode makes a new resolution; nearest takes any number.
 _AXES = {"nearest": None, "linear": 1, "bilinear": 2}
-_Taps = list[tuple[Array, Array | None]]
+# Longest axis whose table is kept for the next call.
+_KEPT = 4096
 
 
 def interpolate(
@@ -69,15 +72,20 @@ def interpolate(
                 f"{op}: scale_factor: expected an output of at least 1, got {list(lengths)}"
             )
         steps = [1 / f for f in factors]
-    for axis, (n, m, step) in enumerate(zip(before, lengths, steps, strict=True), 2):
-        if mode == "nearest":
-            # Rounded in single precision, as in PyTorch, which decides where a product is whole.
-            places = np.arange(m, dtype=np.float32) * np.float32(step)
-            taps: _Taps = [(np.minimum(places.astype(np.intp), n - 1), None)]
-        else:
-            taps = _neighbours(n, m, step, bool(align_corners), x.dtype)
-        x = _resample(x, axis, taps)
-    return x
+    options = mode, bool(align_corners)
+    axis_sizes = list(zip(before, lengths, steps, strict=True))
+    if x.dtype != np.float32 and x.dtype != np.float64:
+        for axis, axis_size in enumerate(axis_sizes, 2):
+            x = _resample(x, axis, *_places(*axis_size, *options))
+        return x
+    taps = [_kept_taps(*a, *options) if a[1] <= _KEPT else _taps(*a, *options) for a in axis_sizes]
+    y = _planes(x, x.shape, taps[-2] if axes > 1 else None, taps[-1])
+    if axes < 3:
+        return y
+    n, c, depth, height, width = y.shape
+    # Planes are the rows of one more image.
+    y = _planes(y, (n, c, depth, height * width), taps[0], None)
+    return y.reshape(n, c, lengths[0], height, width)
 
 
 def _factors(axes: int, scale_factor: Scales | None) -> list[float]:
@@ -92,31 +100,61 @@ def _factors(axes: int, scale_factor: Scales | None) -> list[float]:
     return [float(f) for f in given if f is not None]
 
 
-def _neighbours(n: int, m: int, step: float, aligned: bool, dtype: np.dtype[np.generic]) -> _Taps:
+def _places(n: int, m: int, step: float, mode: str, aligned: bool) -> tuple[Array, Array | None]:
+    """Where ``m`` outputs lie among ``n`` numbers, and the share of the number behind."""
+    if mode == "nearest":
+        # Rounded in single precision, as in PyTorch, which decides where a product is whole.
+        places = np.arange(m, dtype=np.float32) * np.float32(step)
+        return np.minimum(places.astype(np.int64), n - 1), None
     if aligned:
         places = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
     else:
         places = np.maximum((np.arange(m) + 0.5) * step - 0.5, 0.0)
-    low = np.minimum(places.astype(np.intp), n - 1)
-    high = np.minimum(low + 1, n - 1)
-    share = np.minimum(places - low, 1.0)
-    return [(low, (1.0 - share).astype(dtype)), (high, share.astype(dtype))]
+    low = np.minimum(places.astype(np.int64), n - 1)
+    return low, np.minimum(places - low, 1.0)
 
 
-def _resample(x: Tensor, axis: int, taps: _Taps) -> Tensor:
-    """The sum over ``taps`` of the numbers at its places along ``axis``, times its weights."""
+def _taps(n: int, m: int, step: float, mode: str, aligned: bool) -> _kernels.InterpolationTaps:
+    return _kernels.InterpolationTaps(n, *_places(n, m, step, mode, aligned))
+
+
+# A model asks for the same few tables at each step.
+_kept_taps = lru_cache(maxsize=64)(_taps)
+
+
+def _planes(
+    x: Tensor,
+    shape: tuple[int, ...],
+    rows: _kernels.InterpolationTaps | None,
+    columns: _kernels.InterpolationTaps | None,
+) -> Tensor:
+    """``x``, seen in ``shape``, with other rows and columns of its last two axes."""
+    given = x.shape
+    y = _kernels.interpolation_forward(x.data.reshape(shape), rows, columns)
+
+    def vjp(dy: Array) -> Gradients:
+        return (_kernels.interpolation_backward(dy, rows, columns).reshape(given),)
+
+    return Tensor.record(y, (x,), vjp)
+
+
+def _resample(x: Tensor, axis: int, places: Array, share: Array | None) -> Tensor:
+    """``x`` at ``places`` of ``axis``, mixed with what lies behind them."""
     shape = x.shape
-    tail = [1] * (x.ndim - axis - 1)
-    weights = [None if weight is None else weight.reshape(-1, *tail) for _, weight in taps]
+    taps: list[tuple[Array, Array | None]] = [(places, None)]
+    if share is not None:
+        share = share.reshape(-1, *[1] * (x.ndim - axis - 1))
+        low, high = (1.0 - share).astype(x.dtype), share.astype(x.dtype)
+        taps = [(places, low), (np.minimum(places + 1, shape[axis] - 1), high)]
 
     taken = [x.data.take(places, axis) for places, _ in taps]
-    y, *rest = [t if w is None else t * w for t, w in zip(taken, weights, strict=True)]
+    y, *rest = [t if w is None else t * w for t, (_, w) in zip(taken, taps, strict=True)]
     for part in rest:
         y += part
 
     def vjp(dy: Array) -> Gradients:
         dx = np.zeros(shape, dy.dtype)
-        for (places, _), weight in zip(taps, weights, strict=True):
+        for places, weight in taps:
             part = dy if weight is None else dy * weight
             # Places never fall, so that each stretch of equal ones is one sum.
             starts = np.flatnonzero(np.diff(places, prepend=-1))

@@ -6,7 +6,7 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from lamina.arrays import Array, apply, axis, common, empty, sum_to
+from lamina.arrays import Array, apply, axis, choose, common, empty, joined, sum_to
 from lamina.tape import Gradients
 from lamina.tensor import Operand, Tensor, as_pair, as_tensor
 
@@ -42,6 +42,9 @@ def _concatenate(parts: list[Array], dim: int) -> Array:
         return np.concatenate(parts, axis=dim)
     shape = list(first.shape)
     if -len(shape) <= dim < len(shape):
+        whole = joined(parts, dim)
+        if whole is not None:
+            return whole
         shape[dim] = sum(p.shape[dim] for p in parts)
     return np.concatenate(parts, axis=dim, out=empty(tuple(shape), first.dtype))
 
@@ -101,21 +104,13 @@ def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
     """``input`` where the condition holds, else ``other``; all three broadcast."""
     chosen = np.asarray(as_tensor(condition).data, dtype=bool)
     input, other, x, z = as_pair(input, other)
-    y = _choose(chosen, x, z)
     a, b = x.shape, z.shape
 
     def vjp(dy: Array) -> Gradients:
-        return sum_to(_choose(chosen, dy, 0), a), sum_to(_choose(chosen, 0, dy), b)
+        zero = np.zeros((), dy.dtype)
+        return sum_to(choose(chosen, dy, zero), a), sum_to(choose(chosen, zero, dy), b)
 
-    return Tensor.record(y, (input, other), vjp)
-
-
-def _choose(chosen: Array, a: Array | int, b: Array | int) -> Array:
-    shapes = [x.shape for x in (chosen, a, b) if isinstance(x, np.ndarray)]
-    y = empty(np.broadcast_shapes(*shapes), np.result_type(a, b))
-    np.copyto(y, b)
-    np.copyto(y, a, where=chosen)
-    return y
+    return Tensor.record(choose(chosen, x, z), (input, other), vjp)
 
 
 def maximum(input: Operand, other: Operand) -> Tensor:
@@ -128,17 +123,21 @@ def minimum(input: Operand, other: Operand) -> Tensor:
     return _extreme(np.minimum, input, other)
 
 
-def _extreme(choose: np.ufunc, input: Operand, other: Operand) -> Tensor:
+def _extreme(ufunc: np.ufunc, input: Operand, other: Operand) -> Tensor:
     input, other, a, b = as_pair(input, other)
-    y = np.asarray(choose(a, b))
 
     def vjp(dy: Array) -> Gradients:
-        share = np.where(a == b, 0.5, (a == y) | np.isnan(a))
-        return sum_to(apply(np.multiply, dy, share), a.shape), sum_to(
-            apply(np.multiply, dy, 1 - share), b.shape
-        )
+        # NaN is beyond all others.
+        first = (a >= b if ufunc is np.maximum else a <= b) | np.isnan(a)
+        zero = np.zeros((), dy.dtype)
+        da, db = choose(first, dy, zero), choose(first, zero, dy)
+        equal = a == b
+        if equal.any():
+            half = apply(np.multiply, dy, np.asarray(0.5, dy.dtype))
+            da, db = choose(equal, half, da), choose(equal, half, db)
+        return sum_to(da, a.shape), sum_to(db, b.shape)
 
-    return Tensor.record(y, (input, other), vjp)
+    return Tensor.record(apply(ufunc, a, b), (input, other), vjp)
 
 
 def repeat(input: Operand, *sizes: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:

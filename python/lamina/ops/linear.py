@@ -57,8 +57,8 @@ def _of_any_axes(input: Tensor, other: Tensor) -> Tensor:
 
     def vjp(dy: Array) -> Gradients:
         dy = np.asarray(dy).reshape(shape)
-        da = sum_to(_product(dy, right.swapaxes(-1, -2)), left.shape) if needs[0] else None
-        db = sum_to(_product(left.swapaxes(-1, -2), dy), right.shape) if needs[1] else None
+        da = sum_to(_product_like(left, dy, _turned(right)), left.shape) if needs[0] else None
+        db = sum_to(_product_like(right, _turned(left), dy), right.shape) if needs[1] else None
         return (
             None if da is None else da.reshape(a.shape),
             None if db is None else db.reshape(b.shape),
@@ -74,11 +74,26 @@ def _matrices(input: Tensor, other: Tensor) -> Tensor:
 
     def vjp(dy: Array) -> Gradients:
         return (
-            _kernels.matmul_matrices(dy, b.T) if needs[0] else None,
-            _kernels.matmul_matrices(a.T, dy) if needs[1] else None,
+            _product_like(a, dy, b.T) if needs[0] else None,
+            _product_like(b, a.T, dy) if needs[1] else None,
         )
 
     return Tensor.record(_kernels.matmul_matrices(a, b), (input, other), vjp)
+
+
+def _turned(x: Array) -> Array:
+    return x.swapaxes(-1, -2)
+
+
+def _product_like(x: Array, a: Array, b: Array) -> Array:
+    """``a b``, the gradient of ``x``, its columns in order where those of ``x`` are.
+
+    What ``x`` was turned from then has its gradient in order, without a copy.
+    """
+    product = _kernels.matmul_matrices if a.ndim == b.ndim == 2 else _product
+    if x.strides[-1] > x.strides[-2]:
+        return _turned(product(_turned(b), _turned(a)))
+    return product(a, b)
 
 
 def _product(a: Array, b: Array) -> Array:

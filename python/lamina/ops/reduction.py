@@ -1,10 +1,11 @@
 """Sums, means, extremes and the like, over one axis, several, or all where ``dim`` is ``None``."""
 
+from collections.abc import Callable
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lamina import arrays
+from lamina import _kernels, arrays
 from lamina.arrays import Array, Dims, apply, axes, spread, total
 from lamina.ops.selection import Selected, take
 from lamina.tensor import Operand, Tensor, as_floating, as_tensor
@@ -51,12 +52,10 @@ def var(input: Operand, dim: Dims = None, correction: int = 1, keepdim: bool = F
     """Variance over ``dim``, divided by the count less ``correction``."""
     x = as_floating(input)
     at = axes("var", dim, x.ndim)
-    centred, y, count = _moments(x.data, at, correction, keepdim)
-    shape = centred.shape
+    y, left, scaled = _moments(x.data, at, correction, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
-        slope = apply(np.divide, apply(np.add, dy, dy), count)
-        return (apply(np.multiply, centred, spread(slope, shape, at, keepdim)),)
+        return (scaled(apply(np.divide, apply(np.add, dy, dy), left)),)
 
     return Tensor.record(y, (x,), vjp)
 
@@ -65,26 +64,48 @@ def std(input: Operand, dim: Dims = None, correction: int = 1, keepdim: bool = F
     """Square root of the variance; gradient zero where all values are equal."""
     x = as_floating(input)
     at = axes("std", dim, x.ndim)
-    centred, variance, count = _moments(x.data, at, correction, keepdim)
+    variance, left, scaled = _moments(x.data, at, correction, keepdim)
     y = arrays.silent_unary(np.sqrt, variance)
-    shape = centred.shape
 
     def vjp(dy: Array) -> tuple[Array]:
-        slope = apply(np.divide, dy, apply(np.multiply, y, count))
+        slope = apply(np.divide, dy, apply(np.multiply, y, left))
         slope[y == 0] = 0
-        return (apply(np.multiply, centred, spread(slope, shape, at, keepdim)),)
+        return (scaled(slope),)
 
     return Tensor.record(y, (x,), vjp)
 
 
-def _moments(x: Array, at: Any, correction: int, keepdim: bool) -> tuple[Array, Array, Array]:
-    """Differences from the mean, the variance, and what its sum was divided by."""
+def _moments(
+    x: Array, at: Any, correction: int, keepdim: bool
+) -> tuple[Array, Array, Callable[[Array], Array]]:
+    """The variance, what its sum was divided by, and the differences from the mean times a number
+    for each variance.
+    """
+    found = arrays.middle(x, at, keepdim, least=1)
+    if found is not None:
+        rows, shape = found
+        means, squares = _kernels.reduction_moments(rows)
+        left = _left(rows.shape[1], correction, x)
+
+        def scaled(slope: Array) -> Array:
+            slope = slope.reshape(means.shape)
+            return _kernels.reduction_moments_backward(slope, rows, means).reshape(x.shape)
+
+        return apply(np.divide, squares.reshape(shape), left), left, scaled
     means = total(x, at, True)
     count = _count(x, means)
     centred = apply(np.subtract, x, apply(np.divide, means, np.asarray(count, means.dtype)))
     squares = total(apply(np.multiply, centred, centred), at, keepdim)
-    left = np.asarray(count - correction if count > correction else 0, x.dtype)
-    return centred, apply(np.divide, squares, left), left
+    left = _left(count, correction, x)
+    return (
+        apply(np.divide, squares, left),
+        left,
+        lambda slope: apply(np.multiply, centred, spread(slope, centred.shape, at, keepdim)),
+    )
+
+
+def _left(count: int, correction: int, x: Array) -> Array:
+    return np.asarray(count - correction if count > correction else 0, x.dtype)
 
 
 def amax(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -104,7 +125,7 @@ def max(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False)
     """
     if dim is None:
         return _extreme("amax", np.maximum, input, None, keepdim)
-    return _first(input, argmax(input, dim, True), dim, keepdim)
+    return _first("argmax", input, dim, keepdim)
 
 
 def min(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False) -> Any:
@@ -114,20 +135,60 @@ def min(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False)
     """
     if dim is None:
         return _extreme("amin", np.minimum, input, None, keepdim)
-    return _first(input, argmin(input, dim, True), dim, keepdim)
+    return _first("argmin", input, dim, keepdim)
 
 
-def _first(input: Operand, indices: Tensor, dim: SupportsIndex, keepdim: bool) -> Selected:
-    values = take(input, indices.data, dim)
-    if keepdim or not values.ndim:
-        return Selected(values, indices)
-    return Selected(values.squeeze(dim), indices.squeeze(dim))
+_PLACES = {
+    "argmax": (np.argmax, _kernels.reduction_first_largest),
+    "argmin": (np.argmin, _kernels.reduction_first_smallest),
+}
+_EXTREMES: dict[np.ufunc, Callable[[Array], Array]] = {
+    np.maximum: _kernels.reduction_largest,
+    np.minimum: _kernels.reduction_smallest,
+}
+
+
+def _first(op: str, input: Operand, dim: SupportsIndex, keepdim: bool) -> Selected:
+    x = as_tensor(input)
+    data = x.data
+    at = _one(op, dim, data.ndim)
+    found = arrays.middle(data, at, keepdim)
+    if found is None:
+        places = Tensor(np.asarray(_PLACES[op][0](data, axis=at, keepdims=True)))
+        values = take(x, places.data, dim)
+        if keepdim or not values.ndim:
+            return Selected(values, places)
+        return Selected(values.squeeze(dim), places.squeeze(dim))
+    rows, shape = found
+    largest, indices = _PLACES[op][1](rows)
+
+    def vjp(dy: Array) -> tuple[Array]:
+        dx = arrays.zeros(rows.shape, data.dtype)
+        dy = dy.reshape(indices.shape)
+        np.put_along_axis(dx, indices[:, None], dy[:, None], 1)
+        return (dx.reshape(data.shape),)
+
+    y = Tensor.record(largest.reshape(shape), (x,), vjp)
+    return Selected(y, Tensor(indices.reshape(shape)))
 
 
 def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool) -> Tensor:
     x = as_tensor(input)
     data = x.data
     at = axes(op, dim, data.ndim)
+    found = arrays.middle(data, at, keepdim)
+    if found is not None:
+        rows, shape = found
+        each = _EXTREMES[ufunc](rows)
+        return Tensor.record(
+            each.reshape(shape),
+            (x,),
+            lambda dy: (
+                _kernels.reduction_extreme_backward(dy.reshape(each.shape), rows, each).reshape(
+                    data.shape
+                ),
+            ),
+        )
     y = np.asarray(ufunc.reduce(data, axis=at, keepdims=keepdim))
 
     def vjp(dy: Array) -> tuple[Array]:
@@ -153,20 +214,33 @@ def prod(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False
     y = arrays.product(data, at, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
+        found = arrays.middle(data, at)
+        if found is not None:
+            rows, slope = found[0], apply(np.multiply, dy, y)
+            if _divides(dy, y, slope):
+                slope = slope.reshape(rows.shape[0], rows.shape[2])
+                return (_kernels.reduction_product_backward(slope, rows).reshape(data.shape),)
         # The others' product at each place, without a division: some may be zero.
-        rows = data.reshape(-1) if at is None else np.moveaxis(data, at, -1)
-        ones = np.ones((*rows.shape[:-1], 1), rows.dtype)
-        before = np.concatenate([ones, rows[..., :-1]], -1)
-        after = np.concatenate([ones, rows[..., :0:-1]], -1)
+        rows, axis = (data.reshape(-1), 0) if at is None else (data, at % data.ndim)
+        ones = np.ones([1 if i == axis else n for i, n in enumerate(rows.shape)], rows.dtype)
+        most = (slice(None),) * axis
+        before = arrays.accumulated(np.multiply, rows, axis)[(*most, slice(-1))]
+        after = arrays.accumulated(np.multiply, rows, axis, True)[(*most, slice(1, None))]
         others = apply(
             np.multiply,
-            arrays.accumulated(np.multiply, before, -1),
-            arrays.accumulated(np.multiply, after, -1)[..., ::-1],
-        )
-        others = others.reshape(data.shape) if at is None else np.moveaxis(others, -1, at)
+            np.concatenate([ones, before], axis),
+            np.concatenate([after, ones], axis),
+        ).reshape(data.shape)
         return (apply(np.multiply, others, spread(dy, data.shape, at, keepdim)),)
 
     return Tensor.record(y, (x,), vjp)
+
+
+def _divides(dy: Array, y: Array, slope: Array) -> bool:
+    """Whether ``slope``, which is ``dy * y``, over the factors of ``y`` has all its digits."""
+    tiny = np.finfo(y.dtype).tiny
+    normal, exact = (np.isfinite(x) & (np.abs(x) >= tiny) for x in (y, slope))
+    return bool(np.all(normal & (exact | (dy == 0))))
 
 
 def norm(input: Operand, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -187,6 +261,8 @@ def norm(input: Operand, p: float | str = 2, dim: Dims = None, keepdim: bool = F
         return (amax if order > 0 else amin)(x.abs(), dim, keepdim)
     data = x.data
     at = axes("norm", dim, data.ndim)
+    if order == 2:
+        return _length(x, at, keepdim)
     sizes = np.abs(data)
     exponent = np.asarray(order, data.dtype)
     y = apply(np.power, total(apply(np.power, sizes, exponent), at, keepdim), 1 / exponent)
@@ -203,11 +279,43 @@ def norm(input: Operand, p: float | str = 2, dim: Dims = None, keepdim: bool = F
     return Tensor.record(y, (x,), vjp)
 
 
+def _length(x: Tensor, at: Any, keepdim: bool) -> Tensor:
+    """The norm of order 2."""
+    data = x.data
+    found = arrays.middle(data, at)
+    y = arrays.length(data, at, keepdim)
+
+    def vjp(dy: Array) -> tuple[Array]:
+        slope = apply(np.divide, dy, y)
+        # The smallest of the slopes there, as in PyTorch; a quotient would be NaN.
+        slope[y == 0] = 0
+        if found is None:
+            return (apply(np.multiply, data, spread(slope, data.shape, at, keepdim)),)
+        rows = found[0]
+        slope = slope.reshape(rows.shape[0], rows.shape[2])
+        return (_kernels.reduction_norm_backward(slope, rows).reshape(data.shape),)
+
+    return Tensor.record(y, (x,), vjp)
+
+
 def logsumexp(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Logarithm of the sum of the exponentials over ``dim``, without their overflow."""
     x = as_floating(input)
     data = x.data
     at = axes("logsumexp", dim, data.ndim)
+    found = arrays.middle(data, at, keepdim)
+    if found is not None:
+        rows, shape = found
+        each = _kernels.reduction_logsumexp(rows)
+        return Tensor.record(
+            each.reshape(shape),
+            (x,),
+            lambda dy: (
+                _kernels.reduction_logsumexp_backward(dy.reshape(each.shape), rows, each).reshape(
+                    data.shape
+                ),
+            ),
+        )
     largest = np.asarray(np.max(data, axis=at, keepdims=True, initial=-np.inf))
     largest[~np.isfinite(largest)] = 0
     sums = total(arrays.silent_unary(np.exp, apply(np.subtract, data, largest)), at, True)
@@ -233,21 +341,29 @@ def cumsum(input: Operand, dim: SupportsIndex) -> Tensor:
     wide = x.data if x.dtype.kind == "f" else x.data.astype(np.int64)
 
     def vjp(dy: Array) -> tuple[Array]:
-        return (np.flip(arrays.accumulated(np.add, np.flip(dy, at), at), at),)
+        return (arrays.accumulated(np.add, np.ascontiguousarray(dy), at, True),)
 
     return Tensor.record(arrays.accumulated(np.add, wide, at), (x,), vjp)
 
 
 def argmax(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first largest value."""
-    x = as_tensor(input).data
-    return Tensor(np.asarray(np.argmax(x, axis=_one("argmax", dim, x.ndim), keepdims=keepdim)))
+    return _place("argmax", input, dim, keepdim)
 
 
 def argmin(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False) -> Tensor:
     """Index of the first smallest value."""
+    return _place("argmin", input, dim, keepdim)
+
+
+def _place(op: str, input: Operand, dim: SupportsIndex | None, keepdim: bool) -> Tensor:
     x = as_tensor(input).data
-    return Tensor(np.asarray(np.argmin(x, axis=_one("argmin", dim, x.ndim), keepdims=keepdim)))
+    at = _one(op, dim, x.ndim)
+    plain, kernel = _PLACES[op]
+    found = arrays.middle(x, at, keepdim)
+    if found is not None:
+        return Tensor(kernel(found[0])[1].reshape(found[1]))
+    return Tensor(np.asarray(plain(x, axis=at, keepdims=keepdim)))
 
 
 def _one(op: str, dim: SupportsIndex | None, ndim: int) -> int | None:

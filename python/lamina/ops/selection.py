@@ -1,5 +1,6 @@
 """Elements chosen by their place, by a mask or by their order."""
 
+import math
 import operator
 from collections.abc import Sequence
 from types import EllipsisType
@@ -7,8 +8,8 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from lamina import tape
-from lamina.arrays import Array, axis, zeros
+from lamina import _kernels, tape
+from lamina.arrays import FLOATS, Array, axis, zeros
 from lamina.ops.join import where
 from lamina.tensor import Operand, Tensor, as_tensor
 
@@ -115,18 +116,30 @@ def take(input: Operand, indices: Array, dim: SupportsIndex) -> Tensor:
     at = axis("take", dim, data.ndim)
     if not data.ndim:
         return x.clone()
-    shape, dtype = data.shape, data.dtype
-    y = np.take_along_axis(data, indices, at)
-    if x.requires_grad and tape.is_grad_enabled():
-        # The caller has them too, and may change them.
-        indices = indices.copy()
+    return _taken(x, np.take_along_axis(data, indices, at), indices, at)
+
+
+def _taken(x: Tensor, y: Array, indices: Array, at: int) -> Tensor:
+    """``y``, which is what ``indices`` name along an axis of ``x``, none of them twice."""
+    shape, dtype = x.data.shape, x.data.dtype
+    # Made now: the caller has the indices too, and may change them.
+    places = _places(indices, shape, at) if x.requires_grad and tape.is_grad_enabled() else None
 
     def vjp(dy: Array) -> tuple[Array]:
         dx = zeros(shape, dtype)
-        np.put_along_axis(dx, indices, dy, at)
+        dx.reshape(-1)[places] = dy.reshape(-1)
         return (dx,)
 
     return Tensor.record(y, (x,), vjp)
+
+
+def _places(indices: Array, shape: tuple[int, ...], at: int) -> Array:
+    """What ``indices`` name along an axis of ``shape``, as indices of all its elements in a row."""
+    outer, inner = math.prod(shape[:at]), math.prod(shape[at + 1 :])
+    places = indices.reshape(outer, indices.shape[at], inner) * inner
+    places += np.arange(outer)[:, None, None] * (shape[at] * inner)
+    places += np.arange(inner)
+    return places.reshape(-1)
 
 
 def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
@@ -193,7 +206,8 @@ def _triangle(op: str, input: Operand, diagonal: int, lower: bool) -> Tensor:
 
 def argsort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Tensor:
     """Where the elements of :func:`sort` were."""
-    return Tensor(_order(as_tensor(input).data, dim, descending))
+    x = as_tensor(input).data
+    return Tensor(_order(x, axis("sort", dim, x.ndim), descending)[1])
 
 
 def sort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Selected:
@@ -202,8 +216,7 @@ def sort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> S
     Equal ones keep their order; NaN counts as larger than all.
     """
     x = as_tensor(input)
-    order = _order(x.data, dim, descending)
-    return Selected(take(x, order, dim), Tensor(order))
+    return _first(x, axis("sort", dim, x.ndim), descending)
 
 
 def topk(
@@ -219,18 +232,33 @@ def topk(
     length = x.shape[at] if x.ndim else 1
     if not 0 <= count <= length:
         raise ValueError(f"topk: k: expected 0 to {length}, got {count}")
-    order = _order(x.data, dim, largest)
-    if x.ndim:
-        order = order[(slice(None),) * at + (slice(count),)]
-    return Selected(take(x, order, dim), Tensor(order))
+    return _first(x, at, largest, count)
 
 
-def _order(x: Array, dim: SupportsIndex, descending: bool) -> Array:
-    at = axis("sort", dim, x.ndim)
+def _first(x: Tensor, at: int, descending: bool, count: int | None = None) -> Selected:
+    values, order = _order(x.data, at, descending, count)
+    chosen = take(x, order, at) if values is None else _taken(x, values, order, at)
+    return Selected(chosen, Tensor(order))
+
+
+def _order(
+    x: Array, at: int, descending: bool, count: int | None = None
+) -> tuple[Array | None, Array]:
+    """Where the first ``count`` elements in order are, or all; before it their values, if known."""
     if not x.ndim:
-        return np.zeros((), np.intp)
-    if not descending:
-        return np.argsort(x, at, kind="stable")
-    # Backwards twice, so that equal ones keep their order.
-    order = np.flip(np.argsort(np.flip(x, at), at, kind="stable"), at)
-    return x.shape[at] - 1 - order
+        return None, np.zeros((), np.intp)
+    length = x.shape[at]
+    count = length if count is None else count
+    if x.dtype in FLOATS:
+        rows = x.swapaxes(at, -1)
+        outer = rows.shape[:-1]
+        found = _kernels.order_top(rows.reshape(math.prod(outer), length), count, descending)
+        values, order = (y.reshape(*outer, count).swapaxes(at, -1) for y in found)
+        return np.ascontiguousarray(values), np.ascontiguousarray(order)
+    if descending:
+        # Backwards twice, so that equal ones keep their order.
+        order = np.flip(np.argsort(np.flip(x, at), at, kind="stable"), at)
+        order = length - 1 - order
+    else:
+        order = np.argsort(x, at, kind="stable")
+    return None, order[(slice(None),) * at + (slice(count),)]

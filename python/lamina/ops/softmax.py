@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lamina import _kernels
+from lamina.arrays import reshape
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
@@ -30,11 +31,13 @@ def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> 
     moved = data.swapaxes(dim, -1)
     shape = moved.shape
     rows = forward(
-        moved.reshape(-1, shape[-1]) if data.size else moved.reshape(0, max(shape[-1], 1))
+        reshape(moved, (data.size // shape[-1], shape[-1]))
+        if data.size
+        else moved.reshape(0, max(shape[-1], 1))
     )
 
     def vjp(dy: Array) -> Gradients:
-        dx = backward(dy.swapaxes(dim, -1).reshape(rows.shape), rows)
+        dx = backward(reshape(dy.swapaxes(dim, -1), rows.shape), rows)
         return (dx.reshape(shape).swapaxes(dim, -1),)
 
     return Tensor.record(rows.reshape(shape).swapaxes(dim, -1), (x,), vjp)

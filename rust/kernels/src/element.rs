@@ -2,11 +2,12 @@
 
 use ndarray::NdFloat;
 
+use crate::layout::Solid;
 use crate::memory::Plain;
 use crate::simd::{Isa, Vector};
 
 /// `f32`, the fast path, or `f64`, for gradient checks and statistics.
-pub trait Element: NdFloat + num_traits::FromPrimitive + Default + Plain {
+pub trait Element: NdFloat + num_traits::FromPrimitive + Default + Plain + Solid {
     /// The vector of this element under the instruction set `S`.
     type V<S: Isa>: Vector<Elem = Self>;
 

@@ -17,12 +17,15 @@ pub mod error;
 // The unit tests need few of them.
 #[cfg(not(test))]
 pub mod instances;
+pub mod interpolation;
+pub mod layout;
 pub mod loss;
 pub mod machine;
 pub mod matmul;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;
+pub mod order;
 mod planes;
 pub mod pooling;
 pub mod recurrent;
@@ -30,6 +33,7 @@ pub mod reduction;
 pub mod simd;
 pub mod softmax;
 pub mod threads;
+mod walk;
 pub mod watcher;
 
 pub use element::Element;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::io;
 
+use lamina_kernels::layout::{self, Solid};
 use lamina_kernels::{Error, Result, memory};
 use ndarray::{ArrayView, CowArray, Dimension, IxDyn};
 use numpy::{Element as NumpyElement, PyArray, PyUntypedArray};
@@ -28,11 +29,11 @@ impl<T: NumpyElement, D: Dimension> Input<'_, T, D> {
     /// The values in C order.
     pub(crate) fn c_order(&self) -> PyResult<CowArray<'_, T, D>>
     where
-        T: Copy,
+        T: Solid,
     {
         match self.reading.c_order() {
             Some(view) => Ok(view.into()),
-            None => memory::guarded(|| Ok(memory::copied(&self.strided()).into())).map_err(raise),
+            None => memory::guarded(|| Ok(layout::copied(&self.strided()).into())).map_err(raise),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Embedding: rows of a table.
 
 use lamina_kernels::embedding::{self, Id};
+use lamina_kernels::layout::Solid;
 use ndarray::{Ix1, Ix2};
 use numpy::{Element as NumpyElement, IntoPyArray, PyArray1};
 use pyo3::prelude::*;
@@ -39,7 +40,7 @@ pub(crate) fn embedding_backward<'py>(
     }
 }
 
-fn forward<'py, I: Id + NumpyElement>(
+fn forward<'py, I: Id + Solid + NumpyElement>(
     py: Python<'py>,
     ids: &Bound<'py, PyAny>,
     weight: &Bound<'py, PyAny>,
@@ -55,7 +56,7 @@ fn forward<'py, I: Id + NumpyElement>(
     })
 }
 
-fn backward<'py, I: Id + NumpyElement>(
+fn backward<'py, I: Id + Solid + NumpyElement>(
     py: Python<'py>,
     dy: &Bound<'py, PyAny>,
     ids: &Bound<'py, PyAny>,

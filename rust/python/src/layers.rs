@@ -1,7 +1,8 @@
 //! Rows of layers without gradients: from array to array, so that Python is entered once for all.
 
+use lamina_kernels::layout::{self, Solid};
 use lamina_kernels::matmul::{self, Activation};
-use lamina_kernels::{Element, Error, Result, conv, memory, pooling};
+use lamina_kernels::{Element, Error, Result, conv, pooling};
 use ndarray::{
     Array, ArrayD, ArrayView1, ArrayViewD, CowArray, Dimension, Ix1, Ix2, Ix3, Ix4, IxDyn,
 };
@@ -99,7 +100,7 @@ fn read<'py, T: NumpyElement>(layer: &Bound<'py, PyTuple>) -> PyResult<Layer<'py
     Ok(Layer { kind, weight, bias })
 }
 
-impl<T: NumpyElement + Copy> Layer<'_, T> {
+impl<T: NumpyElement + Solid> Layer<'_, T> {
     fn step(&self) -> PyResult<Step<'_, T>> {
         let weight = self.weight.as_ref().map(Input::c_order).transpose()?;
         Ok(Step { kind: self.kind, weight, bias: self.bias.as_ref().map(Input::strided) })
@@ -199,5 +200,5 @@ fn owned<T, D: Dimension>(x: Array<T, D>, shape: Vec<usize>) -> ArrayD<T> {
 }
 
 fn into_owned<T: Element>(x: CowArray<'_, T, IxDyn>) -> ArrayD<T> {
-    if x.is_owned() { x.into_owned() } else { memory::copied(&x.view()) }
+    if x.is_owned() { x.into_owned() } else { layout::copied(&x.view()) }
 }

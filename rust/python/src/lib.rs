@@ -16,6 +16,7 @@ mod dropout;
 mod embedding;
 mod files;
 mod hmm;
+mod interpolation;
 mod layers;
 mod loss;
 mod matmul;
@@ -24,6 +25,7 @@ mod ngram_counts;
 mod ngram_state;
 mod norm;
 mod optimizer;
+mod order;
 mod pooling;
 mod profile;
 mod recurrent;
@@ -43,7 +45,8 @@ mod _kernels {
     use crate::activation::{activation_backward, activation_forward};
     #[pymodule_export]
     use crate::arithmetic::{
-        arithmetic_add, arithmetic_divide, arithmetic_multiply, arithmetic_subtract,
+        arithmetic_add, arithmetic_choose, arithmetic_divide, arithmetic_maximum,
+        arithmetic_minimum, arithmetic_multiply, arithmetic_subtract, copied, joined,
     };
     #[pymodule_export]
     use crate::attention::{
@@ -74,6 +77,8 @@ mod _kernels {
         hmm_mixture, hmm_moments, hmm_responsibilities,
     };
     #[pymodule_export]
+    use crate::interpolation::{InterpolationTaps, interpolation_backward, interpolation_forward};
+    #[pymodule_export]
     use crate::layers::layers_forward;
     #[pymodule_export]
     use crate::loss::{loss_backward, loss_forward, nll_backward, nll_forward};
@@ -98,6 +103,8 @@ mod _kernels {
         optimizer_rmsprop, optimizer_sgd,
     };
     #[pymodule_export]
+    use crate::order::order_top;
+    #[pymodule_export]
     use crate::pooling::{
         PoolOptions, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward,
         adaptive_max_pool2d_forward, avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward,
@@ -111,7 +118,12 @@ mod _kernels {
         rnn_relu_forward, rnn_tanh_backward, rnn_tanh_forward,
     };
     #[pymodule_export]
-    use crate::reduction::reduction_sum;
+    use crate::reduction::{
+        reduction_extreme_backward, reduction_first_largest, reduction_first_smallest,
+        reduction_largest, reduction_logsumexp, reduction_logsumexp_backward, reduction_moments,
+        reduction_moments_backward, reduction_norm, reduction_norm_backward, reduction_product,
+        reduction_product_backward, reduction_scan, reduction_smallest, reduction_sum,
+    };
     #[pymodule_export]
     use crate::softmax::{
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,

@@ -32,8 +32,15 @@ macro_rules! function {
 }
 
 #[derive(Clone, Copy)]
+pub(crate) struct Abs;
+#[derive(Clone, Copy)]
 pub(crate) struct Celu {
     pub alpha: f64,
+}
+#[derive(Clone, Copy)]
+pub(crate) struct Clamp {
+    pub low: f64,
+    pub high: f64,
 }
 #[derive(Clone, Copy)]
 pub(crate) struct Elu {
@@ -81,6 +88,8 @@ pub(crate) struct Softplus {
 }
 #[derive(Clone, Copy)]
 pub(crate) struct Softsign;
+#[derive(Clone, Copy)]
+pub(crate) struct Sqrt;
 #[derive(Clone, Copy)]
 pub(crate) struct Tanh;
 
@@ -257,6 +266,23 @@ function!(
         by.mul(by)
     }
 );
+
+function!(
+    Abs,
+    |x| x.abs(),
+    // The sign, that of NaN NaN.
+    |x| {
+        let side = V::select(x.lt(V::zero()), V::of(-1.0), x);
+        V::select(V::zero().lt(x), V::of(1.0), side)
+    }
+);
+
+function!(Clamp(f), |x| clamp(x, f.low, f.high), |x| {
+    let above = V::select(V::of(f.low).le(x), V::of(1.0), V::zero());
+    V::select(x.le(V::of(f.high)), above, V::zero())
+});
+
+function!(Sqrt, |x| x.sqrt(), |y| V::of(0.5).div(y));
 
 function!(Relu, |x| V::zero().max(x), |y| V::select(y.le(V::zero()), V::zero(), V::of(1.0)));
 

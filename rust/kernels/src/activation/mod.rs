@@ -17,7 +17,9 @@ use crate::{Element, Error, Result, check_shape, memory, threads, vectorized};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(missing_docs)]
 pub enum Activation {
+    Abs,
     Celu { alpha: f64 },
+    Clamp { low: f64, high: f64 },
     Elu { alpha: f64 },
     Exp,
     Gelu,
@@ -36,6 +38,7 @@ pub enum Activation {
     Silu,
     Softplus { beta: f64, threshold: f64 },
     Softsign,
+    Sqrt,
     Tanh,
 }
 
@@ -43,6 +46,10 @@ pub enum Activation {
 macro_rules! with_function {
     ($kind:expr, $f:ident => $body:expr) => {
         match $kind {
+            Activation::Abs => with_function!(@ functions::Abs, $f, $body),
+            Activation::Clamp { low, high } => {
+                with_function!(@ functions::Clamp { low, high }, $f, $body)
+            }
             Activation::Celu { alpha } => with_function!(@ functions::Celu { alpha }, $f, $body),
             Activation::Elu { alpha } => with_function!(@ functions::Elu { alpha }, $f, $body),
             Activation::Exp => with_function!(@ functions::Exp, $f, $body),
@@ -68,6 +75,7 @@ macro_rules! with_function {
                 with_function!(@ functions::Softplus { beta, threshold }, $f, $body)
             }
             Activation::Softsign => with_function!(@ functions::Softsign, $f, $body),
+            Activation::Sqrt => with_function!(@ functions::Sqrt, $f, $body),
             Activation::Tanh => with_function!(@ functions::Tanh, $f, $body),
         }
     };
@@ -81,7 +89,9 @@ impl Activation {
     /// The function with PyTorch's name; `a` and `b` are its parameters, in PyTorch's order.
     pub fn from_name(name: &str, a: f64, b: f64) -> Result<Self> {
         Ok(match name {
+            "abs" => Self::Abs,
             "celu" => Self::Celu { alpha: a },
+            "clamp" => Self::Clamp { low: a, high: b },
             "elu" => Self::Elu { alpha: a },
             "exp" => Self::Exp,
             "gelu" => Self::Gelu,
@@ -100,6 +110,7 @@ impl Activation {
             "silu" => Self::Silu,
             "softplus" => Self::Softplus { beta: a, threshold: b },
             "softsign" => Self::Softsign,
+            "sqrt" => Self::Sqrt,
             "tanh" => Self::Tanh,
             _ => {
                 let message = format!("expected the name of an activation, got {name:?}");
@@ -110,13 +121,17 @@ impl Activation {
 
     /// Whether the backward pass reads the output; else it reads the input.
     pub fn keeps_output(self) -> bool {
-        matches!(self, Self::Exp | Self::Relu | Self::Relu6 | Self::Sigmoid | Self::Tanh)
+        matches!(
+            self,
+            Self::Exp | Self::Relu | Self::Relu6 | Self::Sigmoid | Self::Sqrt | Self::Tanh
+        )
     }
 
     /// Simple operations for `len` numbers, for the choice between one thread and all.
     pub fn cost(self, len: usize) -> usize {
         match self {
-            Self::Relu | Self::Relu6 | Self::LeakyRelu { .. } | Self::Hardtanh { .. } => len / 8,
+            Self::Abs | Self::Clamp { .. } | Self::Relu | Self::Relu6 => len / 8,
+            Self::LeakyRelu { .. } | Self::Hardtanh { .. } => len / 8,
             _ => len / 2,
         }
     }

@@ -15,6 +15,7 @@
 //! calculation for softmax, 2018.
 
 mod backward;
+mod few;
 mod forward;
 mod rows;
 mod tile;
@@ -175,7 +176,11 @@ pub fn forward<T: Element>(x: &Inputs<'_, T>) -> Result<(Array4<T>, Array3<T>)> 
         let mut y = memory::unfilled_array((b, t, h, dv));
         let mut lse = memory::unfilled_array((b, h, t));
         let rows = RowsMut::by_query(shared(&mut y), 0, [t, h, dv]);
-        forward::run(x, &rows, shared(&mut lse));
+        if few::suits(&x.sizes) {
+            few::run(x, &rows, shared(&mut lse));
+        } else {
+            forward::run(x, &rows, shared(&mut lse));
+        }
         Ok((y, lse))
     })
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix4, ShapeBuilder};
 
+use crate::layout::{self, Solid};
 use crate::simd::{FAR, line, prefetch};
 use crate::threads::Shared;
 
@@ -14,8 +15,8 @@ use crate::threads::Shared;
 const AHEAD: usize = 8;
 
 /// `view` itself where its rows are contiguous, else a copy.
-pub(super) fn contiguous<T: Clone>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {
-    if has_rows(&view) { view.into() } else { view.as_standard_layout().into_owned().into() }
+pub(super) fn contiguous<T: Solid>(view: ArrayView4<'_, T>) -> CowArray<'_, T, Ix4> {
+    if has_rows(&view) { view.into() } else { layout::copied(&view).into() }
 }
 
 fn has_rows<T>(view: &ArrayView4<'_, T>) -> bool {

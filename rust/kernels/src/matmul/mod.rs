@@ -2,7 +2,7 @@
 //!
 //! forward:  c = a b         backward: da = dc b', db = a' dc
 //!
-//! [`gemm`] picks a form by shape: few rows read the right-hand matrix where it lies; some rows
+//! [`gemm`] picks a form by shape: tiny products stay in registers; few rows read the right-hand matrix where it lies; some rows
 //! times a transposed matrix are computed as the transposed product; everything else goes through
 //! blocks packed so that the inner loop reads both operands in order (Goto &
 //! van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). An element of `c` is the
@@ -20,6 +20,7 @@ mod micro;
 mod pack;
 mod shape;
 mod skinny;
+mod tiny;
 mod turned;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
@@ -160,10 +161,21 @@ pub fn batched<T: Element>(a: ArrayView3<'_, T>, b: ArrayView3<'_, T>) -> Result
     if batch < 4 && m * n * k > 1 << 18 {
         (0..batch).for_each(one);
     } else {
-        threads::for_each(batch, work(batch * m, n, k), one);
+        // Small ones are many to a task.
+        let cost = work(m, n, k).max(LEAST_WORK);
+        let step = threads::piece_len(batch, cost).min(batch.div_ceil(LEAST_TASKS));
+        threads::for_each(batch.div_ceil(step), batch.saturating_mul(cost), |piece| {
+            (piece * step..batch.min((piece + 1) * step)).for_each(one);
+        });
     }
     Ok(c)
 }
+
+/// Tasks that a batch is cut into at least, where it has as many products.
+const LEAST_TASKS: usize = 8;
+
+/// Cost of a product of no more than a few numbers.
+const LEAST_WORK: usize = 20;
 
 /// Cost of a product for the pool.
 fn work(m: usize, n: usize, k: usize) -> usize {
@@ -204,10 +216,14 @@ fn multiply<T: Element>(
     if a.columns == 0 {
         return blocked::no_terms(a.rows, b.columns, c, accumulate, epilogue);
     }
-    if turned::suits(&a, &b) {
+    if tiny::suits(&a, &b) {
+        tiny::multiply(a, b, c, accumulate, epilogue);
+    } else if turned::suits(&a, &b) {
         turned::multiply(a, b, c, accumulate, epilogue);
     } else if skinny::suits(&a, &b) {
         skinny::multiply(a, b, c, accumulate, epilogue);
+    } else if turned::suits_few_columns(&a, &b) {
+        turned::multiply_few_columns(a, b, c, accumulate, epilogue);
     } else {
         blocked::multiply(a, b, c, accumulate, epilogue);
     }

@@ -34,11 +34,11 @@ const NEAR: usize = 6 << 10;
 
 /// Whether the right matrix should be read where it lies.
 pub(super) fn suits<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
-    along(a, b) || across(a, b)
+    suits_along(a, b) || across(a, b)
 }
 
 /// Whether by its rows. A matrix of one column or row is contiguous both ways.
-fn along<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
+pub(super) fn suits_along<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
     b.column_stride == 1 && a.rows <= ROWS_ALONG && b.columns >= 8
 }
 
@@ -65,7 +65,7 @@ pub(super) fn multiply<T: Element>(
             len: a.columns,
         },
     };
-    let along = along(&a, &b);
+    let along = suits_along(&a, &b);
     let cost = work(a.rows.max(4), b.columns, b.rows);
     if along && a.rows == 1 && b.rows >= 2 * STRETCH && b.columns <= NEAR_COLUMNS {
         return in_stretches(left, b, c, accumulate, cost, epilogue);

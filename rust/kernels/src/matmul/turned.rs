@@ -52,6 +52,36 @@ pub(super) fn multiply<T: Element>(
     });
 }
 
+/// Whether the left matrix lies column after column and the right one has few: turned over, the left
+/// one is read once, where it lies.
+pub(super) fn suits_few_columns<T: Copy>(a: &Mat<T>, b: &Mat<T>) -> bool {
+    a.row_stride == 1 && a.rows > 1 && skinny::suits_along(&b.turned(), &a.turned())
+}
+
+/// The product of such matrices.
+pub(super) fn multiply_few_columns<T: Element>(
+    a: Mat<T>,
+    b: Mat<T>,
+    c: Target<T>,
+    accumulate: bool,
+    epilogue: &Epilogue<'_, T>,
+) {
+    let (m, n) = (a.rows, b.columns);
+    let mut turned = Scratch::new(m * n);
+    let target = Target { start: turned.as_mut_ptr(), stride: m };
+    super::multiply(b.turned(), a.turned(), target, false, &Epilogue::NONE);
+    // SAFETY: the target has these rows and columns, and this thread alone writes them.
+    unsafe {
+        for row in 0..m {
+            for column in 0..n {
+                let (sum, to) = (turned[column * m + row], c.at(row, column));
+                *to = if accumulate { *to + sum } else { sum };
+            }
+        }
+        epilogue.finish(c, 0, m, 0, n);
+    }
+}
+
 vectorized! {
     /// Rows `width` wide as the columns of `rows` rows of `c`, which lie `stride` apart and nothing
     /// else uses meanwhile.

@@ -132,7 +132,7 @@ vectorized! {
 
 vectorized! {
     /// Sum of the deviations of `x` from `centre` and of their squares.
-    fn deviations<S, T: Element>(x: &[T], centre: f64) -> (f64, f64) {
+    pub(crate) fn deviations<S, T: Element>(x: &[T], centre: f64) -> (f64, f64) {
         deviations_of::<T::V<S>>(x, centre)
     }
 }

@@ -330,9 +330,12 @@ pub trait Vector: Copy {
         if from.len() >= Self::LANES {
             return Self::read(from);
         }
-        let mut lanes = [fill; MAX_LANES];
-        lanes[..from.len()].copy_from_slice(from);
-        Self::read(&lanes)
+        let mut places = [Self::Elem::default(); MAX_LANES];
+        for (i, place) in places.iter_mut().enumerate() {
+            *place = Self::Elem::of(i as f64);
+        }
+        let inside = Self::read(&places).lt(Self::of(from.len() as f64));
+        Self::select(inside, Self::read(from), Self::splat(fill))
     }
 
     /// Writes the first lanes over `to`, at most a register full.

@@ -195,6 +195,12 @@ macro_rules! lanes {
                 lanes[0]
             }
             #[inline(always)]
+            fn slide(self, first: $t) -> Self {
+                let mut out = [first; N];
+                out[1..].copy_from_slice(&self.0[..N - 1]);
+                Self(out)
+            }
+            #[inline(always)]
             fn max_lane(self) -> $t {
                 self.0.iter().copied().fold(<$t>::NEG_INFINITY, <$t>::max)
             }

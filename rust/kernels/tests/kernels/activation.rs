@@ -3,7 +3,9 @@
 use lamina_kernels::activation::{Activation, backward, forward};
 use ndarray::{Array1, array};
 
-const ALL: [Activation; 20] = [
+const ALL: [Activation; 23] = [
+    Activation::Abs,
+    Activation::Clamp { low: -1.5, high: 0.5 },
     Activation::Celu { alpha: 0.7 },
     Activation::Elu { alpha: 1.3 },
     Activation::Exp,
@@ -23,6 +25,7 @@ const ALL: [Activation; 20] = [
     Activation::Silu,
     Activation::Softplus { beta: 1.5, threshold: 20.0 },
     Activation::Softsign,
+    Activation::Sqrt,
     Activation::Tanh,
 ];
 
@@ -31,7 +34,11 @@ fn single_precision_follows_double_over_the_range() {
     let x: Array1<f64> = (-4000..4000).map(|i| f64::from(i) * 0.01 + 0.003).collect();
     let dy = Array1::ones(x.len());
     for kind in ALL {
-        let x = if kind == Activation::Log { x.mapv(f64::abs) } else { x.clone() };
+        let x = if [Activation::Log, Activation::Sqrt].contains(&kind) {
+            x.mapv(f64::abs)
+        } else {
+            x.clone()
+        };
         let (x32, dy32) = (x.mapv(|x| x as f32), dy.mapv(|x: f64| x as f32));
         let y = forward(kind, x.view()).unwrap();
         let y32 = forward(kind, x32.view()).unwrap();
@@ -73,7 +80,7 @@ fn nan_stays_and_infinities_have_their_limits() {
         let kept = if kind.keeps_output() { &y } else { &x };
         let dx = backward(kind, dy.view(), kept.view()).unwrap();
         assert!(y[0].is_nan(), "{kind:?}");
-        if kind != Activation::Log {
+        if ![Activation::Log, Activation::Sqrt].contains(&kind) {
             assert!(!y[1].is_nan() && !y[2].is_nan(), "{kind:?} {y}");
             assert!(!dx[1].is_nan() && !dx[2].is_nan(), "{kind:?}' {dx}");
         }

@@ -28,7 +28,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 31] = [
+const SIZES: [(usize, usize, usize); 33] = [
     (20, 1100, 129),
     (5, 16, 64),
     (1, 1, 1),
@@ -60,6 +60,8 @@ const SIZES: [(usize, usize, usize); 31] = [
     (65, 47, 523),
     (16, 99, 900),
     (8, 41, 1000),
+    (900, 5, 40),
+    (70, 8, 129),
 ];
 
 fn all_forms<T: Element>() {

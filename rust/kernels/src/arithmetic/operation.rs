@@ -1,0 +1,46 @@
+//! What is done to each pair of elements.
+
+use crate::simd::Vector;
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `a + b`.
+    Add,
+    /// `a - b`.
+    Subtract,
+    /// `a * b`.
+    Multiply,
+    /// `a / b`.
+    Divide,
+    /// The larger; NaN where either is.
+    Maximum,
+    /// The smaller; NaN where either is.
+    Minimum,
+}
+
+/// An operation as a type, which a loop is compiled for.
+pub(super) trait Pairwise {
+    fn of<V: Vector>(a: V, b: V) -> V;
+}
+
+macro_rules! operation {
+    ($name:ident, |$a:ident, $b:ident| $result:expr) => {
+        pub(super) struct $name;
+
+        impl Pairwise for $name {
+            #[inline(always)]
+            fn of<V: Vector>($a: V, $b: V) -> V {
+                $result
+            }
+        }
+    };
+}
+
+operation!(Add, |a, b| a.add(b));
+operation!(Subtract, |a, b| a.sub(b));
+operation!(Multiply, |a, b| a.mul(b));
+operation!(Divide, |a, b| a.div(b));
+// Both vectors' extremes give `b` where either is NaN.
+operation!(Maximum, |a, b| V::select(a.eq(a), a.max(b), a));
+operation!(Minimum, |a, b| V::select(a.eq(a), a.min(b), a));
