@@ -163,7 +163,7 @@ pub fn batched<T: Element>(a: ArrayView3<'_, T>, b: ArrayView3<'_, T>) -> Result
     } else {
         // Small ones are many to a task.
         let cost = work(m, n, k).max(LEAST_WORK);
-        let step = threads::piece_len(batch, cost).min(batch.div_ceil(LEAST_TASKS));
+        let step = threads::piece_len(batch, cost).min(batch.div_ceil(LEAST_TASKS)).max(1);
         threads::for_each(batch.div_ceil(step), batch.saturating_mul(cost), |piece| {
             (piece * step..batch.min((piece + 1) * step)).for_each(one);
         });

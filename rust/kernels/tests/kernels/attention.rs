@@ -135,10 +135,13 @@ fn agrees_with_the_definition() {
             check_both([1, 2, 1, 130, 70, 67, 3], causal, mask);
             check_both([1, 1, 1, 600, 650, 16, 16], causal, mask);
             // Few queries.
-            check_both([2, 3, 3, 1, 700, 64, 64], causal, mask);
-            check_both([1, 8, 2, 1, 37, 5, 77], causal, mask);
+            if !causal {
+                // Few keys are seen otherwise, of one of which the gradient is zero: nothing is close to it.
+                check_both([2, 3, 3, 1, 700, 64, 64], causal, mask);
+                check_both([1, 8, 2, 1, 37, 5, 77], causal, mask);
+                check_both([1, 2, 1, 2, 130, 16, 40], causal, mask);
+            }
             check_both([2, 2, 2, 4, 3, 33, 20], causal, mask);
-            check_both([1, 2, 1, 2, 130, 16, 40], causal, mask);
         }
     }
 }
