@@ -123,6 +123,8 @@ def joined(parts: Sequence[Array], dim: int) -> Array | None:
     first = parts[0]
     if sum([p.size for p in parts]) < _RECYCLED or first.dtype not in FLOATS:
         return None
+    if not -first.ndim <= dim < first.ndim:
+        return None
     shape, at = first.shape, dim % first.ndim
     outer = math.prod(shape[:at])
     for part in parts:

@@ -6,7 +6,7 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from lamina.arrays import Array, apply, axis, choose, common, empty, joined, sum_to
+from lamina.arrays import Array, apply, axis, choose, common, joined, sum_to
 from lamina.tape import Gradients
 from lamina.tensor import Operand, Tensor, as_pair, as_tensor
 
@@ -28,25 +28,13 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
             data = common(*data)
             break
     try:
-        y = _concatenate(data, dim)
+        whole = joined(data, dim)
+        y = np.concatenate(data, axis=dim) if whole is None else whole
     except ValueError as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise ValueError(f"cat: tensors: shapes {shapes} along axis {dim}: {error}") from None
     cuts = np.cumsum([part.shape[dim] for part in parts])[:-1]
     return Tensor.record(y, parts, lambda dy: tuple(np.split(dy, cuts, axis=dim)))
-
-
-def _concatenate(parts: list[Array], dim: int) -> Array:
-    first = parts[0]
-    if any(p.ndim != first.ndim for p in parts) or not first.ndim:
-        return np.concatenate(parts, axis=dim)
-    shape = list(first.shape)
-    if -len(shape) <= dim < len(shape):
-        whole = joined(parts, dim)
-        if whole is not None:
-            return whole
-        shape[dim] = sum(p.shape[dim] for p in parts)
-    return np.concatenate(parts, axis=dim, out=empty(tuple(shape), first.dtype))
 
 
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lamina import _kernels, arrays
 from lamina.arrays import Array, Dims, apply, axes, spread, total
-from lamina.ops.selection import Selected, take
+from lamina.ops.selection import Selected, take, taken
 from lamina.tensor import Operand, Tensor, as_floating, as_tensor
 
 
@@ -152,24 +152,18 @@ def _first(op: str, input: Operand, dim: SupportsIndex, keepdim: bool) -> Select
     x = as_tensor(input)
     data = x.data
     at = _one(op, dim, data.ndim)
-    found = arrays.middle(data, at, keepdim)
+    found = arrays.middle(data, at, True)
     if found is None:
-        places = Tensor(np.asarray(_PLACES[op][0](data, axis=at, keepdims=True)))
-        values = take(x, places.data, dim)
-        if keepdim or not values.ndim:
-            return Selected(values, places)
-        return Selected(values.squeeze(dim), places.squeeze(dim))
-    rows, shape = found
-    largest, indices = _PLACES[op][1](rows)
-
-    def vjp(dy: Array) -> tuple[Array]:
-        dx = arrays.zeros(rows.shape, data.dtype)
-        dy = dy.reshape(indices.shape)
-        np.put_along_axis(dx, indices[:, None], dy[:, None], 1)
-        return (dx.reshape(data.shape),)
-
-    y = Tensor.record(largest.reshape(shape), (x,), vjp)
-    return Selected(y, Tensor(indices.reshape(shape)))
+        indices = np.asarray(_PLACES[op][0](data, axis=at, keepdims=True))
+        values = take(x, indices, dim)
+    else:
+        rows, shape = found
+        largest, indices = (each.reshape(shape) for each in _PLACES[op][1](rows))
+        values = taken(x, largest, indices, dim)
+    places = Tensor(indices)
+    if keepdim or not values.ndim:
+        return Selected(values, places)
+    return Selected(values.squeeze(dim), places.squeeze(dim))
 
 
 def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool) -> Tensor:
@@ -178,17 +172,7 @@ def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool)
     at = axes(op, dim, data.ndim)
     found = arrays.middle(data, at, keepdim)
     if found is not None:
-        rows, shape = found
-        each = _EXTREMES[ufunc](rows)
-        return Tensor.record(
-            each.reshape(shape),
-            (x,),
-            lambda dy: (
-                _kernels.reduction_extreme_backward(dy.reshape(each.shape), rows, each).reshape(
-                    data.shape
-                ),
-            ),
-        )
+        return _reduced(x, found, _EXTREMES[ufunc], _kernels.reduction_extreme_backward)
     y = np.asarray(ufunc.reduce(data, axis=at, keepdims=keepdim))
 
     def vjp(dy: Array) -> tuple[Array]:
@@ -202,6 +186,22 @@ def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool)
         return (apply(np.multiply, chosen, np.asarray(dy / count, data.dtype)),)
 
     return Tensor.record(y, (x,), vjp)
+
+
+def _reduced(
+    x: Tensor,
+    found: tuple[Array, tuple[int, ...]],
+    forward: Callable[[Array], Array],
+    backward: Callable[[Array, Array, Array], Array],
+) -> Tensor:
+    """What kernels make of rows and a shape that :func:`arrays.middle` found of ``x``."""
+    rows, shape = found
+    y = forward(rows)
+
+    def vjp(dy: Array) -> tuple[Array]:
+        return (backward(dy.reshape(y.shape), rows, y).reshape(x.shape),)
+
+    return Tensor.record(y.reshape(shape), (x,), vjp)
 
 
 def prod(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False) -> Tensor:
@@ -305,17 +305,8 @@ def logsumexp(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor
     at = axes("logsumexp", dim, data.ndim)
     found = arrays.middle(data, at, keepdim)
     if found is not None:
-        rows, shape = found
-        each = _kernels.reduction_logsumexp(rows)
-        return Tensor.record(
-            each.reshape(shape),
-            (x,),
-            lambda dy: (
-                _kernels.reduction_logsumexp_backward(dy.reshape(each.shape), rows, each).reshape(
-                    data.shape
-                ),
-            ),
-        )
+        kernels = _kernels.reduction_logsumexp, _kernels.reduction_logsumexp_backward
+        return _reduced(x, found, *kernels)
     largest = np.asarray(np.max(data, axis=at, keepdims=True, initial=-np.inf))
     largest[~np.isfinite(largest)] = 0
     sums = total(arrays.silent_unary(np.exp, apply(np.subtract, data, largest)), at, True)

@@ -116,12 +116,13 @@ def take(input: Operand, indices: Array, dim: SupportsIndex) -> Tensor:
     at = axis("take", dim, data.ndim)
     if not data.ndim:
         return x.clone()
-    return _taken(x, np.take_along_axis(data, indices, at), indices, at)
+    return taken(x, np.take_along_axis(data, indices, at), indices, at)
 
 
-def _taken(x: Tensor, y: Array, indices: Array, at: int) -> Tensor:
+def taken(x: Tensor, y: Array, indices: Array, dim: SupportsIndex) -> Tensor:
     """``y``, which is what ``indices`` name along an axis of ``x``, none of them twice."""
     shape, dtype = x.data.shape, x.data.dtype
+    at = axis("take", dim, x.data.ndim)
     # Made now: the caller has the indices too, and may change them.
     places = _places(indices, shape, at) if x.requires_grad and tape.is_grad_enabled() else None
 
@@ -237,7 +238,7 @@ def topk(
 
 def _first(x: Tensor, at: int, descending: bool, count: int | None = None) -> Selected:
     values, order = _order(x.data, at, descending, count)
-    chosen = take(x, order, at) if values is None else _taken(x, values, order, at)
+    chosen = take(x, order, at) if values is None else taken(x, values, order, at)
     return Selected(chosen, Tensor(order))
 
 

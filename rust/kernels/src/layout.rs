@@ -8,7 +8,7 @@ use ndarray::{Array, Array2, ArrayView, ArrayView2, Dimension};
 use crate::matmul::transposed;
 use crate::memory;
 use crate::simd::Vector;
-use crate::threads;
+use crate::threads::{self, Shared};
 use crate::walk::{Axis, Source, Walk, offsets};
 use crate::{Element, Result, check_shape, vectorized};
 
@@ -82,10 +82,18 @@ unsafe fn copy<T: Solid>(from: *const T, walk: &Walk<1>, to: &mut [MaybeUninit<T
     let apart = !(0..=1).contains(&walk.inner().steps[0]);
     let lines = walk.axes.iter().rposition(|axis| axis.steps == [1]);
     match (size_of::<T>(), lines.filter(|_| apart)) {
-        (4, Some(along)) => turn::<f32>(from.cast(), walk, along, to.as_mut_ptr().cast()),
-        (8, Some(along)) => turn::<f64>(from.cast(), walk, along, to.as_mut_ptr().cast()),
+        (4, Some(along)) => turn::<f32>(from.cast(), walk, along, cast(to)),
+        (8, Some(along)) => turn::<f64>(from.cast(), walk, along, cast(to)),
         _ => copy_rows(from, walk, to),
     }
+}
+
+/// The same places as those of numbers.
+///
+/// # Safety
+/// `T` and `U` have the same size and alignment.
+unsafe fn cast<T, U>(to: &mut [MaybeUninit<T>]) -> &mut [MaybeUninit<U>] {
+    std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), to.len())
 }
 
 /// # Safety
@@ -120,7 +128,12 @@ unsafe fn copy_rows<T: Solid>(from: *const T, walk: &Walk<1>, to: &mut [MaybeUni
 ///
 /// # Safety
 /// As [`copy`].
-unsafe fn turn<T: Element>(from: *const T, walk: &Walk<1>, along: usize, to: *mut T) {
+unsafe fn turn<T: Element>(
+    from: *const T,
+    walk: &Walk<1>,
+    along: usize,
+    to: &mut [MaybeUninit<T>],
+) {
     let (inner, line) = (walk.inner(), walk.axes[along]);
     // How far apart the copy has the places of each axis.
     let mut apart = 1;
@@ -134,9 +147,8 @@ unsafe fn turn<T: Element>(from: *const T, walk: &Walk<1>, along: usize, to: *mu
     both.pop();
     both.remove(along);
     let (deep, wide) = (line.len.div_ceil(DEPTH), inner.len.div_ceil(LINES));
-    let cost = apart as usize;
-    let planes = cost / (line.len * inner.len);
-    let (from, to) = (Source::new(from), Target(to));
+    let planes = to.len() / (line.len * inner.len);
+    let (from, cost, to) = (Source::new(from), to.len(), Shared::new(to));
     threads::for_each(planes * deep * wide, cost, |task| {
         let (plane, part) = (task / (deep * wide), task % (deep * wide));
         let (first, column) = (part / wide * DEPTH, part % wide * LINES);
@@ -144,20 +156,8 @@ unsafe fn turn<T: Element>(from: *const T, walk: &Walk<1>, along: usize, to: *mu
         let from = from.at(start + first as isize + column as isize * inner.steps[0]);
         let place = place as usize + first * width + column;
         let (depth, count) = (DEPTH.min(line.len - first), LINES.min(inner.len - column));
-        columns(from, inner.steps[0], depth, count, width, to.at(place));
+        columns(from, inner.steps[0], depth, count, width, to.at(place).cast());
     });
-}
-
-/// An address that tasks write from, at places of their own.
-struct Target<T>(*mut T);
-
-// SAFETY: see above.
-unsafe impl<T: Send> Sync for Target<T> {}
-
-impl<T> Target<T> {
-    fn at(&self, place: usize) -> *mut T {
-        self.0.wrapping_add(place)
-    }
 }
 
 vectorized! {

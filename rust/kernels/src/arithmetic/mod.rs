@@ -4,7 +4,7 @@
 mod choose;
 mod operation;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, CowArray, IxDyn};
 
 pub use choose::choose;
 pub use operation::Operation;
@@ -31,9 +31,9 @@ pub fn apply<T: Element>(
     if c.is_empty() {
         return Ok(c);
     }
-    let (a_copy, b_copy) = (in_rows(&a), in_rows(&b));
-    let (a, b) = (or(&a_copy, a), or(&b_copy, b));
-    let walk = Walk::new(&shape, [&strides_in(&shape, &a), &strides_in(&shape, &b)]);
+    let (a, b) = (in_rows(a), in_rows(b));
+    let strides = [strides_in(&shape, &a.view()), strides_in(&shape, &b.view())];
+    let walk = Walk::new(&shape, strides.each_ref().map(Vec::as_slice));
     let [a_step, b_step] = walk.inner().steps;
     let (a, b) = (Source::new(a.as_ptr()), Source::new(b.as_ptr()));
     let (out, cost) = (c.as_slice_mut().expect("a new array"), shape.iter().product());
@@ -50,14 +50,11 @@ pub fn apply<T: Element>(
     Ok(c)
 }
 
-/// A copy in C order of what has its numbers apart along the last axis, the one that is gone along.
-fn in_rows<T: Element>(x: &ArrayViewD<'_, T>) -> Option<ArrayD<T>> {
+/// `x`, or a copy in C order if its numbers are apart along the last axis, the one that is gone along.
+fn in_rows<T: Element>(x: ArrayViewD<'_, T>) -> CowArray<'_, T, IxDyn> {
     let last = x.shape().iter().zip(x.strides()).rev().find(|&(&len, _)| len > 1);
-    last.is_some_and(|(_, &stride)| !(0..=1).contains(&stride)).then(|| copied(x))
-}
-
-fn or<'a, T>(copy: &'a Option<ArrayD<T>>, x: ArrayViewD<'a, T>) -> ArrayViewD<'a, T> {
-    copy.as_ref().map_or(x, |copy| copy.view())
+    let apart = last.is_some_and(|(_, &stride)| !(0..=1).contains(&stride));
+    if apart { copied(&x).into() } else { x.into() }
 }
 
 /// Rows of an operand `apart` from each other, whose numbers are next to each other, or all the same

@@ -41,6 +41,5 @@ operation!(Add, |a, b| a.add(b));
 operation!(Subtract, |a, b| a.sub(b));
 operation!(Multiply, |a, b| a.mul(b));
 operation!(Divide, |a, b| a.div(b));
-// Both vectors' extremes give `b` where either is NaN.
-operation!(Maximum, |a, b| V::select(a.eq(a), a.max(b), a));
-operation!(Minimum, |a, b| V::select(a.eq(a), a.min(b), a));
+operation!(Maximum, |a, b| a.larger(b));
+operation!(Minimum, |a, b| a.smaller(b));

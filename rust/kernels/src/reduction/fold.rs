@@ -56,7 +56,8 @@ impl<F: Step> Fold for F {
         fold_row::<T, F>(x, centre)
     }
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [f64]) {
-        fold_rows::<T, F>(rows.x, rows.stride, rows.centres, kept);
+        let mut block = [T::zero(); WIDTH];
+        fold_rows::<T, F>(rows.x, rows.stride, rows.centres, &mut block[..kept.len()], kept);
     }
     fn join(first: f64, second: f64) -> f64 {
         F::both(first, second)
@@ -183,10 +184,7 @@ vectorized! {
                 }
             }
             for x in groups.remainder().chunks(lanes) {
-                let x = match F::PASSES_ZERO {
-                    true => T::V::<S>::read(x),
-                    false => T::V::<S>::read_or(x, F::passed(centre)),
-                };
+                let x = T::V::<S>::read_or(x, F::passed(centre));
                 totals[0] = F::merge(totals[0], F::value(x, centres));
             }
             result = F::both(result, F::lanes(merged::<F, T::V<S>>(totals)).f64());
@@ -196,23 +194,17 @@ vectorized! {
 }
 
 vectorized! {
-    /// The values of each column beside its number in `centres`, merged; rows lie `stride` apart.
+    /// The values of each column beside its number in `centres`, merged; rows lie `stride` apart, and
+    /// `block` is room for a number of each column.
     pub fn fold_rows<S, T: Element, F: Step>(
         x: &[T],
         stride: usize,
         centres: &[T],
+        block: &mut [T],
         kept: &mut [f64],
     ) {
         let lanes = T::V::<S>::LANES;
         let width = kept.len();
-        let (mut few, mut many);
-        let block = if width <= FEW {
-            few = [T::zero(); FEW];
-            &mut few[..width]
-        } else {
-            many = [T::zero(); COLUMNS];
-            &mut many[..width]
-        };
         let start = T::of(F::START);
         let far = size_of_val(x) >= FAR;
         kept.fill(F::START);

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::fold::{COLUMNS, FEW, Fold, ROWS, Rows, fold_row, fold_rows};
+use super::fold::{Fold, ROWS, Rows, fold_row, fold_rows};
 use crate::simd::{MAX_LANES, Vector};
 use crate::{Element, norm, vectorized};
 
@@ -12,8 +12,6 @@ pub trait Step {
     const START: f64;
     /// Whether values depend on a number beside the row or column.
     const CENTRED: bool = false;
-    /// Whether zero is a number that [`Self::passed`] may be.
-    const PASSES_ZERO: bool = true;
 
     /// A number whose value is [`Self::START`].
     #[inline(always)]
@@ -65,7 +63,6 @@ pub struct Differences;
 impl Step for Differences {
     const START: f64 = 0.0;
     const CENTRED: bool = true;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(centre: T) -> T {
@@ -83,7 +80,6 @@ pub struct SquaredDifferences;
 impl Step for SquaredDifferences {
     const START: f64 = 0.0;
     const CENTRED: bool = true;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(centre: T) -> T {
@@ -102,7 +98,6 @@ pub struct Exponentials;
 impl Step for Exponentials {
     const START: f64 = 0.0;
     const CENTRED: bool = true;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(_: T) -> T {
@@ -120,7 +115,6 @@ pub struct Matches;
 impl Step for Matches {
     const START: f64 = 0.0;
     const CENTRED: bool = true;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(centre: T) -> T {
@@ -142,7 +136,6 @@ pub struct Product;
 
 impl Step for Product {
     const START: f64 = 1.0;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(_: T) -> T {
@@ -176,7 +169,6 @@ pub struct Largest;
 
 impl Step for Largest {
     const START: f64 = f64::NEG_INFINITY;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(_: T) -> T {
@@ -184,8 +176,7 @@ impl Step for Largest {
     }
     #[inline(always)]
     fn merge<V: Vector>(a: V, b: V) -> V {
-        // NaN of the first survives the comparison, and that of the second the choice.
-        V::select(b.eq(b), b.max(a), b)
+        a.larger(b)
     }
     #[inline(always)]
     fn both(a: f64, b: f64) -> f64 {
@@ -201,7 +192,6 @@ pub struct Smallest;
 
 impl Step for Smallest {
     const START: f64 = f64::INFINITY;
-    const PASSES_ZERO: bool = false;
 
     #[inline(always)]
     fn passed<T: Element>(_: T) -> T {
@@ -209,7 +199,7 @@ impl Step for Smallest {
     }
     #[inline(always)]
     fn merge<V: Vector>(a: V, b: V) -> V {
-        V::select(b.eq(b), b.min(a), b)
+        a.smaller(b)
     }
     #[inline(always)]
     fn both(a: f64, b: f64) -> f64 {
@@ -242,13 +232,15 @@ impl Fold for LogSumExp {
     }
 
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [[f64; 2]]) {
-        let (mut centres, mut values) = ([T::zero(); WIDTH], [0.0; WIDTH]);
-        let (centres, values) = (&mut centres[..kept.len()], &mut values[..kept.len()]);
-        fold_rows::<T, Largest>(rows.x, rows.stride, &[], values);
+        let (mut centres, mut block, mut values) =
+            ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
+        let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
+        let values = &mut values[..kept.len()];
+        fold_rows::<T, Largest>(rows.x, rows.stride, &[], block, values);
         for ((kept, centre), &largest) in kept.iter_mut().zip(&mut *centres).zip(&*values) {
             (kept[0], *centre) = (largest, T::of(largest));
         }
-        fold_rows::<T, Exponentials>(rows.x, rows.stride, centres, values);
+        fold_rows::<T, Exponentials>(rows.x, rows.stride, centres, block, values);
         for (kept, &sum) in kept.iter_mut().zip(&*values) {
             kept[1] = if kept[0].is_finite() { sum } else { 0.0 };
         }
@@ -285,17 +277,19 @@ impl Fold for Moments {
 
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [[f64; 3]]) {
         let count = rows.x.len().div_ceil(rows.stride) as f64;
-        let (mut centres, mut values) = ([T::zero(); WIDTH], [0.0; WIDTH]);
-        let (centres, values) = (&mut centres[..kept.len()], &mut values[..kept.len()]);
-        fold_rows::<T, Sum>(rows.x, rows.stride, &[], values);
+        let (mut centres, mut block, mut values) =
+            ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
+        let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
+        let values = &mut values[..kept.len()];
+        fold_rows::<T, Sum>(rows.x, rows.stride, &[], block, values);
         for (centre, &sum) in centres.iter_mut().zip(&*values) {
             *centre = T::of(sum / count);
         }
-        fold_rows::<T, Differences>(rows.x, rows.stride, centres, values);
+        fold_rows::<T, Differences>(rows.x, rows.stride, centres, block, values);
         for (kept, &sum) in kept.iter_mut().zip(&*values) {
             kept[1] = sum;
         }
-        fold_rows::<T, SquaredDifferences>(rows.x, rows.stride, centres, values);
+        fold_rows::<T, SquaredDifferences>(rows.x, rows.stride, centres, block, values);
         for ((kept, centre), &squares) in kept.iter_mut().zip(&*centres).zip(&*values) {
             *kept = around(count, centre.f64(), kept[1], squares);
         }
@@ -320,13 +314,15 @@ impl<F: Step> Fold for First<F> {
     }
 
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [[f64; 2]]) {
-        let (mut centres, mut values) = ([T::zero(); WIDTH], [0.0; WIDTH]);
-        let (centres, values) = (&mut centres[..kept.len()], &mut values[..kept.len()]);
-        fold_rows::<T, F>(rows.x, rows.stride, &[], values);
+        let (mut centres, mut block, mut values) =
+            ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
+        let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
+        let values = &mut values[..kept.len()];
+        fold_rows::<T, F>(rows.x, rows.stride, &[], block, values);
         for ((kept, centre), &value) in kept.iter_mut().zip(&mut *centres).zip(&*values) {
             (kept[0], *centre) = (value, T::of(value));
         }
-        first_matches(rows.x, rows.stride, centres, values);
+        first_matches(rows.x, rows.stride, centres, block, values);
         for (kept, &place) in kept.iter_mut().zip(&*values) {
             kept[1] = rows.at as f64 + place;
         }
@@ -360,18 +356,17 @@ vectorized! {
 }
 
 vectorized! {
-    /// The first row whose number in each column is NaN or equals that in `values`.
-    fn first_matches<S, T: Element>(x: &[T], stride: usize, values: &[T], places: &mut [f64]) {
+    /// The first row whose number in each column is NaN or equals that in `values`; `block` is room
+    /// for a number of each.
+    fn first_matches<S, T: Element>(
+        x: &[T],
+        stride: usize,
+        values: &[T],
+        block: &mut [T],
+        places: &mut [f64],
+    ) {
         let lanes = T::V::<S>::LANES;
         let width = places.len();
-        let (mut few, mut many);
-        let block = if width <= FEW {
-            few = [T::zero(); FEW];
-            &mut few[..width]
-        } else {
-            many = [T::zero(); COLUMNS];
-            &mut many[..width]
-        };
         let none = T::of(ROWS as f64);
         places.fill(0.0);
         for (i, rows) in x.chunks(ROWS * stride).enumerate().rev() {

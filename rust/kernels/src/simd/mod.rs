@@ -151,6 +151,16 @@ pub trait Vector: Copy {
     fn min(self, other: Self) -> Self;
     /// The larger; `other` where either is NaN.
     fn max(self, other: Self) -> Self;
+    /// The larger; NaN where either is.
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        Self::select(self.eq(self), self.max(other), self)
+    }
+    /// The smaller; NaN where either is.
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        Self::select(self.eq(self), self.min(other), self)
+    }
     /// Absolute value.
     fn abs(self) -> Self;
     /// Negation.
