@@ -167,19 +167,24 @@ def middle(
     run = _neighbours(dim, x.ndim)
     if run is None:
         return None
-    before, after = x.shape[: run.start], x.shape[run.stop :]
-    count = math.prod(x.shape[run.start : run.stop])
-    shape = (*before, *([1] * len(run) if keepdim else ()), *after)
-    return x.reshape(math.prod(before), count, math.prod(after)), shape
+    shape, (start, stop) = x.shape, run
+    before, along, after = shape[:start], shape[start:stop], shape[stop:]
+    rest = (*before, *([1] * (stop - start) if keepdim else ()), *after)
+    return x.reshape(math.prod(before), math.prod(along), math.prod(after)), rest
 
 
-def _neighbours(dim: Any, ndim: int) -> range | None:
-    """The axes ``dim`` as a range, or ``None`` where others lie between them."""
+def _neighbours(dim: Any, ndim: int) -> tuple[int, int] | None:
+    """The first of the axes ``dim`` and the one after the last, or ``None`` where others lie between
+    them.
+    """
     if dim is None:
-        return range(ndim)
+        return 0, ndim
+    if type(dim) is int and ndim:
+        return dim % ndim, dim % ndim + 1
     dims = sorted(d % ndim for d in (dim if isinstance(dim, tuple) else (dim,)))
-    run = range(dims[0], dims[0] + len(dims)) if dims else None
-    return run if run is not None and dims == [*run] else None
+    if not dims or dims != [*range(dims[0], dims[0] + len(dims))]:
+        return None
+    return dims[0], dims[-1] + 1
 
 
 def length(x: Array, dim: Any, keepdim: bool) -> Array:

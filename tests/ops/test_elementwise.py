@@ -38,6 +38,16 @@ def test_outside_their_range_they_are_nan_without_a_warning():
         assert np.isnan(y.data).all()
 
 
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_turns_near_and_far_side_by_side(name):
+    exact = getattr(np, name)
+    near = np.linspace(-8200, 8200, 4001).astype(np.float32)
+    mixed = np.array([0.5, 1e8, -3.0, 3e38, 8191.99, -8192.01, 1e-40, np.nan, -1e5], np.float32)
+    for x in (near, mixed, mixed[::-1].copy(), mixed[:1]):
+        y = getattr(ops, name)(x).data
+        np.testing.assert_allclose(y, exact(x.astype(np.float64)), rtol=3e-7, atol=1e-44)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_arrays_and_single_numbers(rng, dtype):
     x = rng.standard_normal((130, 129)).astype(dtype)

@@ -10,7 +10,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Their slope follows from the output, which is kept in place of the input.
 _KEEPS_OUTPUT = frozenset({"exp", "relu", "relu6", "sigmoid", "sqrt", "tanh"})
 # They make floats of integers.
-_TAKES_INTEGERS = frozenset({"exp", "log", "sigmoid", "sqrt", "tanh"})
+_TAKES_INTEGERS = frozenset({"cos", "exp", "log", "sigmoid", "sin", "sqrt", "tanh"})
 
 
 def apply(name: str, input: Operand, a: float = 0.0, b: float = 0.0) -> Tensor:

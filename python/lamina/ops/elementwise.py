@@ -28,25 +28,12 @@ def sqrt(input: Operand) -> Tensor:
 
 def sin(input: Operand) -> Tensor:
     """Sines."""
-    x = as_floating(input)
-    data = x.data
-    return Tensor.record(
-        silent_unary(np.sin, data),
-        (x,),
-        lambda dy: (apply(np.multiply, dy, silent_unary(np.cos, data)),),
-    )
+    return activation.apply("sin", input)
 
 
 def cos(input: Operand) -> Tensor:
     """Cosines."""
-    x = as_floating(input)
-    data = x.data
-
-    def vjp(dy: Array) -> tuple[Array]:
-        slope = apply_unary(np.negative, silent_unary(np.sin, data))
-        return (apply(np.multiply, dy, slope),)
-
-    return Tensor.record(silent_unary(np.cos, data), (x,), vjp)
+    return activation.apply("cos", input)
 
 
 def clamp(input: Operand, min: float | None = None, max: float | None = None) -> Tensor:

@@ -180,19 +180,25 @@ fn max_and_sum<V: Vector>(x: &[V::Elem]) -> (V::Elem, f64) {
     for block in x.chunks(BLOCK) {
         let high = largest::<V>(block);
         if high > max {
-            sum *= (max.f64() - high.f64()).exp();
+            if sum > 0.0 {
+                sum *= (max.f64() - high.f64()).exp();
+            }
             max = high;
         }
         // Where there is nothing but -inf so far, subtracting it would make NaN of zeros.
         let low = V::Elem::of(f64::NEG_INFINITY);
         let shift = V::splat(if max == low { V::Elem::of(0.0) } else { max });
         let mut sums = [V::zero(); 2];
-        for x in block.chunks(2 * V::LANES) {
-            let (a, b) = x.split_at(x.len().min(V::LANES));
+        let mut pairs = block.chunks_exact(2 * V::LANES);
+        for x in pairs.by_ref() {
+            let (a, b) = x.split_at(V::LANES);
             V::prefetch_ahead(a);
             V::prefetch_ahead(b);
-            sums[0] = sums[0].add(V::read_or(a, low).sub(shift).exp_to_one());
-            sums[1] = sums[1].add(V::read_or(b, low).sub(shift).exp_to_one());
+            sums[0] = sums[0].add(V::read(a).sub(shift).exp_to_one());
+            sums[1] = sums[1].add(V::read(b).sub(shift).exp_to_one());
+        }
+        for x in pairs.remainder().chunks(V::LANES) {
+            sums[0] = sums[0].add(V::read_or(x, low).sub(shift).exp_to_one());
         }
         sum += sums[0].add(sums[1]).sum().f64();
     }

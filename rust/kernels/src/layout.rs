@@ -180,3 +180,66 @@ vectorized! {
         }
     }
 }
+
+vectorized! {
+    /// `to[i] = from[i * step]`.
+    pub(crate) fn spaced<S, T: Element>(from: &[T], step: usize, to: &mut [T]) {
+        spaced_of::<T::V<S>>(from, step, to);
+    }
+}
+
+/// `to[i] = from[i * step]`.
+#[inline(always)]
+pub(crate) fn spaced_of<V: Vector>(from: &[V::Elem], step: usize, to: &mut [V::Elem]) {
+    let lanes = V::LANES;
+    match step {
+        1 => {
+            for (from, to) in from[..to.len()].chunks(lanes).zip(to.chunks_mut(lanes)) {
+                V::read(from).write(to);
+            }
+        }
+        2 => {
+            for (from, to) in from.chunks(2 * lanes).zip(to.chunks_mut(lanes)) {
+                seconds::<V>(from).write(to);
+            }
+        }
+        4 => {
+            for (from, to) in from.chunks(4 * lanes).zip(to.chunks_mut(lanes)) {
+                let (first, second) = from.split_at(from.len().min(2 * lanes));
+                seconds::<V>(first).deinterleave(seconds(second)).0.write(to);
+            }
+        }
+        _ => {
+            for (from, to) in from.iter().step_by(step).zip(to) {
+                *to = *from;
+            }
+        }
+    }
+}
+
+/// Every second of twice as many numbers as lanes, or of fewer.
+#[inline(always)]
+fn seconds<V: Vector>(from: &[V::Elem]) -> V {
+    let (first, second) = from.split_at(from.len().min(V::LANES));
+    V::read(first).deinterleave(V::read(second)).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaced_numbers_are_those_that_far_apart() {
+        let numbers: Vec<f32> = (0..500).map(|i| i as f32).collect();
+        for step in 1..7usize {
+            for count in [0, 1, 7, 8, 9, 31, 32, 65] {
+                // As many as the last one needs, and more.
+                for len in [(count * step).saturating_sub(step - 1), 500] {
+                    let mut to = vec![-1.0; count];
+                    spaced(&numbers[..len], step, &mut to);
+                    assert!(to.iter().enumerate().all(|(i, &x)| x == (i * step) as f32), "{to:?}");
+                }
+            }
+        }
+    }
+}

@@ -43,6 +43,8 @@ pub(crate) struct Clamp {
     pub high: f64,
 }
 #[derive(Clone, Copy)]
+pub(crate) struct Cos;
+#[derive(Clone, Copy)]
 pub(crate) struct Elu {
     pub alpha: f64,
 }
@@ -81,6 +83,8 @@ pub(crate) struct Selu;
 pub(crate) struct Sigmoid;
 #[derive(Clone, Copy)]
 pub(crate) struct Silu;
+#[derive(Clone, Copy)]
+pub(crate) struct Sin;
 #[derive(Clone, Copy)]
 pub(crate) struct Softplus {
     pub beta: f64,
@@ -281,6 +285,10 @@ function!(Clamp(f), |x| clamp(x, f.low, f.high), |x| {
     let above = V::select(V::of(f.low).le(x), V::of(1.0), V::zero());
     V::select(x.le(V::of(f.high)), above, V::zero())
 });
+
+function!(Cos, |x| x.cos(), |x| x.sin().neg());
+
+function!(Sin, |x| x.sin(), |x| x.cos());
 
 function!(Sqrt, |x| x.sqrt(), |y| V::of(0.5).div(y));
 

@@ -20,6 +20,7 @@ pub enum Activation {
     Abs,
     Celu { alpha: f64 },
     Clamp { low: f64, high: f64 },
+    Cos,
     Elu { alpha: f64 },
     Exp,
     Gelu,
@@ -36,6 +37,7 @@ pub enum Activation {
     Selu,
     Sigmoid,
     Silu,
+    Sin,
     Softplus { beta: f64, threshold: f64 },
     Softsign,
     Sqrt,
@@ -51,6 +53,7 @@ macro_rules! with_function {
                 with_function!(@ functions::Clamp { low, high }, $f, $body)
             }
             Activation::Celu { alpha } => with_function!(@ functions::Celu { alpha }, $f, $body),
+            Activation::Cos => with_function!(@ functions::Cos, $f, $body),
             Activation::Elu { alpha } => with_function!(@ functions::Elu { alpha }, $f, $body),
             Activation::Exp => with_function!(@ functions::Exp, $f, $body),
             Activation::Gelu => with_function!(@ functions::Gelu, $f, $body),
@@ -71,6 +74,7 @@ macro_rules! with_function {
             Activation::Selu => with_function!(@ functions::Selu, $f, $body),
             Activation::Sigmoid => with_function!(@ functions::Sigmoid, $f, $body),
             Activation::Silu => with_function!(@ functions::Silu, $f, $body),
+            Activation::Sin => with_function!(@ functions::Sin, $f, $body),
             Activation::Softplus { beta, threshold } => {
                 with_function!(@ functions::Softplus { beta, threshold }, $f, $body)
             }
@@ -92,6 +96,7 @@ impl Activation {
             "abs" => Self::Abs,
             "celu" => Self::Celu { alpha: a },
             "clamp" => Self::Clamp { low: a, high: b },
+            "cos" => Self::Cos,
             "elu" => Self::Elu { alpha: a },
             "exp" => Self::Exp,
             "gelu" => Self::Gelu,
@@ -108,6 +113,7 @@ impl Activation {
             "selu" => Self::Selu,
             "sigmoid" => Self::Sigmoid,
             "silu" => Self::Silu,
+            "sin" => Self::Sin,
             "softplus" => Self::Softplus { beta: a, threshold: b },
             "softsign" => Self::Softsign,
             "sqrt" => Self::Sqrt,

@@ -9,9 +9,10 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 use super::Shape;
+use crate::layout::spaced_of;
 use crate::matmul::gemm;
 use crate::memory::Scratch;
-use crate::{Element, Result, threads};
+use crate::{Element, Result, threads, vectorized};
 
 /// Numbers in a block of columns.
 const BLOCK: usize = 1 << 17;
@@ -21,6 +22,9 @@ const FEW: usize = 64;
 
 /// The same with a part of the weights, which is smaller.
 const MANY: usize = 128;
+
+/// Channels whose columns are made together.
+const TOGETHER: usize = 4;
 
 /// Chunks of images whose gradients of the weight are summed apart.
 const CHUNKS: usize = 8;
@@ -276,96 +280,147 @@ unsafe fn rows_mut<'a, T>(
     unsafe { ArrayViewMut2::from_shape_ptr((rows, columns).strides((stride, 1)), whole.at(first)) }
 }
 
-/// One row of a block: a tap of a channel, and for each output row what it sees of the image.
-struct Walk<'a> {
+/// A block of the outputs `range` of a channel.
+struct Block<'a> {
     shape: &'a Shape,
-    start: usize,
-    end: usize,
+    outputs: usize,
+    /// Row and column of the first output.
+    first: [usize; 2],
+    taps: Vec<Tap>,
 }
 
-impl Walk<'_> {
-    /// Calls `run(tap, at, len, input)` for each stretch of outputs in one row: `at` is its place in
-    /// the block, `input` where its first number lies in the image and how many outputs before and
-    /// within see the image.
-    #[inline(always)]
-    fn each(&self, mut run: impl FnMut(usize, usize, usize, Option<Stretch>)) {
-        let shape = self.shape;
-        let (width, [stride_y, stride_x]) = (shape.out[1], shape.stride);
-        for tap in 0..shape.taps() {
-            let (ky, kx) = (tap / shape.kernel[1], tap % shape.kernel[1]);
-            let shift = kx * shape.dilation[1];
-            let low = shape.pad[1].saturating_sub(shift).div_ceil(stride_x);
-            let high = (shape.image[1] + shape.pad[1]).saturating_sub(shift).div_ceil(stride_x);
-            let mut position = self.start;
-            while position < self.end {
-                let (oy, ox) = (position / width, position % width);
-                let len = (width - ox).min(self.end - position);
-                let from = low.clamp(ox, ox + len);
-                let to = high.clamp(from, ox + len);
-                let y = (oy * stride_y + ky * shape.dilation[0]).wrapping_sub(shape.pad[0]);
-                let seen = (y < shape.image[0] && from < to).then(|| Stretch {
-                    first: y * shape.image[1] + from * stride_x + shift - shape.pad[1],
-                    before: from - ox,
-                    len: to - from,
-                });
-                run(tap, position - self.start, len, seen);
-                position += len;
-            }
-        }
-    }
+/// A tap, and which outputs of a row see the image by it.
+struct Tap {
+    shift: [usize; 2],
+    low: usize,
+    high: usize,
 }
 
-/// Outputs of a row that see the image.
+/// Neighbouring outputs in one row: `at` is their place in the block.
 struct Stretch {
+    at: usize,
+    len: usize,
+    seen: Option<Seen>,
+}
+
+/// What outputs see of the image, of which as many as `before` see nothing.
+#[derive(Clone, Copy)]
+struct Seen {
     first: usize,
     before: usize,
     len: usize,
 }
 
-/// Writes the columns of the outputs `range` for all channels of `x`, to rows of `pitch` numbers.
-fn fill<T: Element>(shape: &Shape, x: &[T], range: Range<usize>, block: &mut [T], pitch: usize) {
-    let stride = shape.stride[1];
-    let walk = Walk { shape, start: range.start, end: range.end };
-    let taps = shape.taps();
-    for (x, block) in x.chunks_exact(shape.plane()).zip(block.chunks_mut(taps * pitch)) {
-        walk.each(|tap, at, len, seen| {
-            let row = &mut block[tap * pitch + at..][..len];
-            let Some(seen) = seen else { return row.fill(T::zero()) };
-            row[..seen.before].fill(T::zero());
-            row[seen.before + seen.len..].fill(T::zero());
-            let row = &mut row[seen.before..][..seen.len];
-            if stride == 1 {
-                row.copy_from_slice(&x[seen.first..][..seen.len]);
-            } else {
-                let x = x[seen.first..].iter().step_by(stride);
-                row.iter_mut().zip(x).for_each(|(to, &x)| *to = x);
-            }
+impl<'a> Block<'a> {
+    fn new(shape: &'a Shape, range: Range<usize>) -> Self {
+        let tap = |tap: usize| {
+            let shift = [tap / shape.kernel[1], tap % shape.kernel[1]];
+            let shift = [shift[0] * shape.dilation[0], shift[1] * shape.dilation[1]];
+            let outputs = |inputs: usize| inputs.saturating_sub(shift[1]).div_ceil(shape.stride[1]);
+            let (low, high) = (outputs(shape.pad[1]), outputs(shape.image[1] + shape.pad[1]));
+            Tap { shift, low, high }
+        };
+        let first = [range.start / shape.out[1], range.start % shape.out[1]];
+        let taps = (0..shape.taps()).map(tap).collect();
+        Self { shape, outputs: range.len(), first, taps }
+    }
+
+    /// Its outputs in stretches, and what they see by `tap`.
+    #[inline(always)]
+    fn stretches(&self, tap: &'a Tap) -> Stretches<'_> {
+        Stretches { block: self, tap, at: 0, next: self.first }
+    }
+}
+
+struct Stretches<'a> {
+    block: &'a Block<'a>,
+    tap: &'a Tap,
+    at: usize,
+    next: [usize; 2],
+}
+
+impl Iterator for Stretches<'_> {
+    type Item = Stretch;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Stretch> {
+        let (shape, tap, at, [oy, ox]) = (self.block.shape, self.tap, self.at, self.next);
+        let len = (shape.out[1] - ox).min(self.block.outputs - at);
+        if len == 0 {
+            return None;
+        }
+        (self.at, self.next) = (at + len, [oy + 1, 0]);
+        let from = tap.low.clamp(ox, ox + len);
+        let to = tap.high.clamp(from, ox + len);
+        let y = (oy * shape.stride[0] + tap.shift[0]).wrapping_sub(shape.pad[0]);
+        let seen = (y < shape.image[0] && from < to).then(|| Seen {
+            first: y * shape.image[1] + from * shape.stride[1] + tap.shift[1] - shape.pad[1],
+            before: from - ox,
+            len: to - from,
         });
+        Some(Stretch { at, len, seen })
+    }
+}
+
+vectorized! {
+    /// Writes the columns of the outputs `range` for all channels of `x`, to rows of `pitch`
+    /// numbers.
+    fn fill<S, T: Element>(
+        shape: &Shape, x: &[T], range: Range<usize>, columns: &mut [T], pitch: usize,
+    ) {
+        let (block, plane) = (Block::new(shape, range), shape.plane());
+        let depth = shape.taps() * pitch;
+        // What a tap sees is worked out once for several channels.
+        let channels = x.chunks(TOGETHER * plane).zip(columns.chunks_mut(TOGETHER * depth));
+        for (x, columns) in channels {
+            for (i, tap) in block.taps.iter().enumerate() {
+                for Stretch { at, len, seen } in block.stretches(tap) {
+                    for (x, columns) in x.chunks_exact(plane).zip(columns.chunks_mut(depth)) {
+                        let row = &mut columns[i * pitch + at..][..len];
+                        let Some(Seen { first, before, len: seen }) = seen else {
+                            row.fill(T::zero());
+                            continue;
+                        };
+                        // Mostly none, for which a call would take longer than to look.
+                        if before > 0 {
+                            row[..before].fill(T::zero());
+                        }
+                        if before + seen < len {
+                            row[before + seen..].fill(T::zero());
+                        }
+                        let row = &mut row[before..][..seen];
+                        spaced_of::<T::V<S>>(&x[first..], shape.stride[1], row);
+                    }
+                }
+            }
+        }
     }
 }
 
 /// Adds the columns of the outputs `range`, in rows of `pitch` numbers, back to the image.
 fn add_back<T: Element>(
     shape: &Shape,
-    block: &[T],
+    columns: &[T],
     pitch: usize,
     range: Range<usize>,
     dx: &mut [T],
 ) {
+    let block = Block::new(shape, range);
     let stride = shape.stride[1];
-    let walk = Walk { shape, start: range.start, end: range.end };
-    let taps = shape.taps();
-    for (dx, block) in dx.chunks_exact_mut(shape.plane()).zip(block.chunks(taps * pitch)) {
-        walk.each(|tap, at, _, seen| {
-            let Some(seen) = seen else { return };
-            let row = &block[tap * pitch + at + seen.before..][..seen.len];
-            if stride == 1 {
-                let dx = &mut dx[seen.first..][..seen.len];
-                dx.iter_mut().zip(row).for_each(|(dx, &d)| *dx += d);
-            } else {
-                let dx = dx[seen.first..].iter_mut().step_by(stride);
-                dx.zip(row).for_each(|(dx, &d)| *dx += d);
+    let channels = dx.chunks_exact_mut(shape.plane()).zip(columns.chunks(shape.taps() * pitch));
+    for (dx, columns) in channels {
+        for (tap, columns) in block.taps.iter().zip(columns.chunks(pitch)) {
+            for Stretch { at, seen, .. } in block.stretches(tap) {
+                let Some(seen) = seen else { continue };
+                let row = &columns[at + seen.before..][..seen.len];
+                if stride == 1 {
+                    let dx = &mut dx[seen.first..][..seen.len];
+                    dx.iter_mut().zip(row).for_each(|(dx, &d)| *dx += d);
+                } else {
+                    let dx = dx[seen.first..].iter_mut().step_by(stride);
+                    dx.zip(row).for_each(|(dx, &d)| *dx += d);
+                }
             }
-        });
+        }
     }
 }

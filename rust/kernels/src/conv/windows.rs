@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::lines::{self, Panels, Target, Tiles};
 use super::{Shape, narrow};
+use crate::layout::spaced;
 use crate::matmul::transposed;
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector};
@@ -317,7 +318,7 @@ impl Pass {
                 if x_axis.step == 1 {
                     z.copy_from_slice(&x[..count]);
                 } else {
-                    z.iter_mut().zip(x.iter().step_by(x_axis.step)).for_each(|(z, &x)| *z = x);
+                    spaced(x, x_axis.step, z);
                 }
             }
         }

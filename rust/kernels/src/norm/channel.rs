@@ -3,6 +3,8 @@
 //! A set is the numbers that share a mean: one channel over the batch, or one group of channels of
 //! one sample. It is made of runs of `L` numbers, each of one sample and one channel.
 
+use std::ops::Range;
+
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 
 use super::{Moments, columns, deviations, products, split, sum};
@@ -60,16 +62,25 @@ impl Plan {
         }
     }
 
-    /// The runs of a set, numbered sample by sample; the channel of run `r` is `r % C`.
-    fn runs(self, set: usize) -> impl Iterator<Item = usize> {
-        let (start, step, count) = match self.sets {
-            Sets::Channels => (set, self.c, self.n),
-            Sets::Groups(groups) => {
-                let width = self.c / groups;
-                (set * width, 1, width)
-            }
+    /// The runs of a set that lie side by side, numbered sample by sample; the channel of run `r`
+    /// is `r % C`.
+    fn stretches(self, set: usize) -> impl Iterator<Item = Range<usize>> {
+        let (step, count, width) = match self.sets {
+            Sets::Channels => (self.c, self.n, 1),
+            Sets::Groups(groups) => (0, 1, self.c / groups),
         };
-        (0..count).map(move |i| start + i * step)
+        let start = set * width;
+        (0..count).map(move |i| start + i * step..start + i * step + width)
+    }
+
+    /// The numbers of `runs`.
+    fn numbers(self, runs: &Range<usize>) -> Range<usize> {
+        runs.start * self.l..runs.end * self.l
+    }
+
+    /// The values of the channels of `runs`, of those of all channels.
+    fn channels<'a, U>(self, runs: &Range<usize>, of: &'a [U]) -> &'a [U] {
+        &of[runs.start % self.c..][..runs.len()]
     }
 
     /// Whether sums run down columns, not along runs: where runs are short for the number of them.
@@ -79,12 +90,12 @@ impl Plan {
     }
 
     fn moments<T: Element>(self, set: usize, x: &[T]) -> Moments {
-        let run = |r: usize| &x[r * self.l..(r + 1) * self.l];
+        let parts = || self.stretches(set).map(|runs| &x[self.numbers(&runs)]);
         let count = self.size();
-        let centre = self.runs(set).map(|r| sum(run(r))).sum::<f64>() / count as f64;
+        let centre = parts().map(sum).sum::<f64>() / count as f64;
         let mut total = (0.0, 0.0);
-        for r in self.runs(set) {
-            let (sums, squares) = deviations(run(r), centre);
+        for part in parts() {
+            let (sums, squares) = deviations(part, centre);
             total = (total.0 + sums, total.1 + squares);
         }
         Moments::new(centre, total, count)
@@ -134,6 +145,7 @@ pub fn forward<T: Element>(
             columns::forward(x, dim, fixed, kept, scale_of, eps, out);
             return Ok((y, moments));
         }
+        let affine: Vec<_> = (0..plan.c).map(scale_of).collect();
         let (out, kept) = (Shared::new(out), Shared::new(kept));
         let step = threads::piece_len(plan.count(), plan.size() / 2);
         threads::for_each(plan.count().div_ceil(step), x.len() / 2, |task| {
@@ -145,13 +157,11 @@ pub fn forward<T: Element>(
                     kept.copy_from_slice(&[m.mean, m.var]);
                 }
                 let m = Moments { mean: kept[0], var: kept[1] };
-                for run in plan.runs(set) {
-                    let range = run * plan.l..(run + 1) * plan.l;
-                    let (weight, shift) = scale_of(run % plan.c);
-                    let scale = m.rstd(eps) * weight;
+                for runs in plan.stretches(set) {
+                    let range = plan.numbers(&runs);
                     // SAFETY: each run belongs to one set.
                     let y = unsafe { out.slice(range.clone()) };
-                    scale_run(&x[range], m.mean, scale, shift, y);
+                    scale_runs(&x[range], m, eps, plan.channels(&runs, &affine), y);
                 }
             }
         });
@@ -189,7 +199,7 @@ pub fn backward<T: Element>(
     // Of each run, or of each channel, the sum of dy and of dy * xhat.
     let runs = if plan.is_of_columns() { plan.c } else { plan.n * plan.c };
     let mut sums = vec![(0.0f64, 0.0f64); runs];
-    let weight_of = |run: usize| weight.map_or(1.0, |w| w[run % plan.c].f64());
+    let weight_of = |channel: usize| weight.map_or(1.0, |w| w[channel].f64());
     if !dx.is_empty() {
         let x = x.as_slice().expect("standard layout");
         let dy = dy.as_slice().expect("standard layout");
@@ -199,6 +209,7 @@ pub fn backward<T: Element>(
             columns::backward(dy, x, dim, moments_of, fixed, weight_of, eps, needs, out, to);
             return Ok((dx, needs.then(|| parameters(&sums, plan.c))));
         }
+        let weights: Vec<_> = (0..plan.c).map(weight_of).collect();
         let (out, shared) = (Shared::new(out), Shared::new(&mut sums));
         let step = threads::piece_len(plan.count(), plan.size());
         threads::for_each(plan.count().div_ceil(step), x.len(), |task| {
@@ -207,25 +218,27 @@ pub fn backward<T: Element>(
                 let rstd = m.rstd(eps);
                 let mut means = (0.0, 0.0);
                 if needs || !fixed {
-                    for run in plan.runs(set) {
-                        let range = run * plan.l..(run + 1) * plan.l;
-                        let (sum, dot) = products(&dy[range.clone()], &x[range], m.mean);
-                        let sums = (sum, dot * rstd);
+                    for runs in plan.stretches(set) {
+                        let range = plan.numbers(&runs);
                         // SAFETY: each run belongs to one set, each set to one task.
-                        unsafe { shared.slice(run..run + 1)[0] = sums };
-                        if !fixed {
-                            means.0 += weight_of(run) * sums.0 / plan.size() as f64;
-                            means.1 += weight_of(run) * sums.1 / plan.size() as f64;
+                        let sums = unsafe { shared.slice(runs.clone()) };
+                        products(&dy[range.clone()], &x[range], m.mean, sums);
+                        for (sums, weight) in sums.iter_mut().zip(plan.channels(&runs, &weights)) {
+                            sums.1 *= rstd;
+                            if !fixed {
+                                means.0 += weight * sums.0 / plan.size() as f64;
+                                means.1 += weight * sums.1 / plan.size() as f64;
+                            }
                         }
                     }
                 }
-                for run in plan.runs(set) {
-                    let range = run * plan.l..(run + 1) * plan.l;
+                let (slope, shift) = (means.1 * rstd * rstd, means.0 * rstd);
+                for runs in plan.stretches(set) {
+                    let range = plan.numbers(&runs);
                     // SAFETY: as above.
                     let dx = unsafe { out.slice(range.clone()) };
-                    let scale = weight_of(run) * rstd;
                     let (dy, x) = (&dy[range.clone()], &x[range]);
-                    run_backward(dy, x, m.mean, scale, means.1 * rstd * rstd, means.0 * rstd, dx);
+                    runs_backward(dy, x, m, rstd, plan.channels(&runs, &weights), slope, shift, dx);
                 }
             }
         });
@@ -245,32 +258,43 @@ fn parameters<T: Element>(sums: &[(f64, f64)], channels: usize) -> (Array1<T>, A
 }
 
 vectorized! {
-    /// `y = (x - mean) * scale + shift`.
-    fn scale_run<S, T: Element>(x: &[T], mean: f64, scale: f64, shift: f64, y: &mut [T]) {
-        let (high, low) = split::<T>(mean);
+    /// `y = (x - mean) * rstd * weight + bias` for runs side by side, of weight and bias in `affine`.
+    fn scale_runs<S, T: Element>(
+        x: &[T], m: Moments, eps: f64, affine: &[(f64, f64)], y: &mut [T],
+    ) {
+        let (high, low) = split::<T>(m.mean);
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
-        let (scale, shift) = (T::V::<S>::of(scale), T::V::<S>::of(shift));
-        let lanes = T::V::<S>::LANES;
-        for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
-            T::V::<S>::read(x).sub(high).sub(low).mul_add(scale, shift).write(y);
+        let rstd = m.rstd(eps);
+        let (len, lanes) = (x.len() / affine.len(), T::V::<S>::LANES);
+        let runs = x.chunks_exact(len).zip(y.chunks_exact_mut(len));
+        for ((x, y), &(weight, bias)) in runs.zip(affine) {
+            let (scale, shift) = (T::V::<S>::of(rstd * weight), T::V::<S>::of(bias));
+            for (x, y) in x.chunks(lanes).zip(y.chunks_mut(lanes)) {
+                T::V::<S>::read(x).sub(high).sub(low).mul_add(scale, shift).write(y);
+            }
         }
     }
 }
 
 vectorized! {
-    /// `dx = dy * scale - (x - mean) * slope - shift`.
-    fn run_backward<S, T: Element>(
-        dy: &[T], x: &[T], mean: f64, scale: f64, slope: f64, shift: f64, dx: &mut [T],
+    /// `dx = dy * rstd * weight - (x - mean) * slope - shift` for runs side by side.
+    fn runs_backward<S, T: Element>(
+        dy: &[T], x: &[T], m: Moments, rstd: f64, weights: &[f64], slope: f64, shift: f64,
+        dx: &mut [T],
     ) {
-        let (high, low) = split::<T>(mean);
+        let (high, low) = split::<T>(m.mean);
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
-        let (scale, slope) = (T::V::<S>::of(scale), T::V::<S>::of(slope));
-        let shift = T::V::<S>::of(-shift);
-        let lanes = T::V::<S>::LANES;
-        for ((dy, x), dx) in dy.chunks(lanes).zip(x.chunks(lanes)).zip(dx.chunks_mut(lanes)) {
-            let d = T::V::<S>::read(x).sub(high).sub(low);
-            let dy = T::V::<S>::read(dy).mul_add(scale, shift);
-            d.neg_mul_add(slope, dy).write(dx);
+        let (slope, shift) = (T::V::<S>::of(slope), T::V::<S>::of(-shift));
+        let (len, lanes) = (x.len() / weights.len(), T::V::<S>::LANES);
+        let runs = dy.chunks_exact(len).zip(x.chunks_exact(len)).zip(dx.chunks_exact_mut(len));
+        for (((dy, x), dx), &weight) in runs.zip(weights) {
+            let scale = T::V::<S>::of(rstd * weight);
+            let vectors = dy.chunks(lanes).zip(x.chunks(lanes)).zip(dx.chunks_mut(lanes));
+            for ((dy, x), dx) in vectors {
+                let d = T::V::<S>::read(x).sub(high).sub(low);
+                let dy = T::V::<S>::read(dy).mul_add(scale, shift);
+                d.neg_mul_add(slope, dy).write(dx);
+            }
         }
     }
 }

@@ -138,40 +138,51 @@ vectorized! {
 }
 
 vectorized! {
-    /// Sum of `dy` and of `dy` times the deviations of `x` from `centre`.
-    fn products<S, T: Element>(dy: &[T], x: &[T], centre: f64) -> (f64, f64) {
-        let lanes = T::V::<S>::LANES;
-        let (high, low) = split::<T>(centre);
-        let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
-        let mut result = (0.0, 0.0);
-        for (dy, x) in dy.chunks(BLOCK).zip(x.chunks(BLOCK)) {
-            let mut sums = [T::V::<S>::zero(); SIDE];
-            let mut dots = [T::V::<S>::zero(); SIDE];
-            let mut dy = dy.chunks_exact(SIDE * lanes);
-            let mut x = x.chunks_exact(SIDE * lanes);
-            for (dy, x) in dy.by_ref().zip(x.by_ref()) {
-                for i in 0..SIDE {
-                    let (x, dy) = (&x[i * lanes..][..lanes], &dy[i * lanes..][..lanes]);
-                    T::V::<S>::prefetch_ahead(x);
-                    T::V::<S>::prefetch_ahead(dy);
-                    let d = T::V::<S>::read(x).sub(high).sub(low);
-                    let dy = T::V::<S>::read(dy);
-                    sums[i] = sums[i].add(dy);
-                    dots[i] = dy.mul_add(d, dots[i]);
-                }
-            }
-            let rest = dy.remainder().chunks(lanes).zip(x.remainder().chunks(lanes));
-            for (dy, x) in rest {
-                let dy = T::V::<S>::read(dy);
-                let d = T::V::<S>::read(x).sub(high).sub(low);
-                sums[0] = sums[0].add(dy);
-                dots[0] = dy.mul_add(d, dots[0]);
-            }
-            result.0 += total(sums);
-            result.1 += total(dots);
+    /// Of each run of numbers side by side, as many as `sums`: the sum of `dy` and of `dy` times the
+    /// deviations of `x` from `centre`.
+    fn products<S, T: Element>(dy: &[T], x: &[T], centre: f64, sums: &mut [(f64, f64)]) {
+        let len = x.len() / sums.len();
+        let runs = dy.chunks_exact(len).zip(x.chunks_exact(len));
+        for (sums, (dy, x)) in sums.iter_mut().zip(runs) {
+            *sums = products_of::<T::V<S>>(dy, x, centre);
         }
-        result
     }
+}
+
+/// Sum of `dy` and of `dy` times the deviations of `x` from `centre`.
+#[inline(always)]
+fn products_of<V: Vector>(dy: &[V::Elem], x: &[V::Elem], centre: f64) -> (f64, f64) {
+    let lanes = V::LANES;
+    let (high, low) = split::<V::Elem>(centre);
+    let (high, low) = (V::splat(high), V::splat(low));
+    let mut result = (0.0, 0.0);
+    for (dy, x) in dy.chunks(BLOCK).zip(x.chunks(BLOCK)) {
+        let mut sums = [V::zero(); SIDE];
+        let mut dots = [V::zero(); SIDE];
+        let mut dy = dy.chunks_exact(SIDE * lanes);
+        let mut x = x.chunks_exact(SIDE * lanes);
+        for (dy, x) in dy.by_ref().zip(x.by_ref()) {
+            for i in 0..SIDE {
+                let (x, dy) = (&x[i * lanes..][..lanes], &dy[i * lanes..][..lanes]);
+                V::prefetch_ahead(x);
+                V::prefetch_ahead(dy);
+                let d = V::read(x).sub(high).sub(low);
+                let dy = V::read(dy);
+                sums[i] = sums[i].add(dy);
+                dots[i] = dy.mul_add(d, dots[i]);
+            }
+        }
+        let rest = dy.remainder().chunks(lanes).zip(x.remainder().chunks(lanes));
+        for (dy, x) in rest {
+            let dy = V::read(dy);
+            let d = V::read(x).sub(high).sub(low);
+            sums[0] = sums[0].add(dy);
+            dots[0] = dy.mul_add(d, dots[0]);
+        }
+        result.0 += total(sums);
+        result.1 += total(dots);
+    }
+    result
 }
 
 #[cfg(test)]

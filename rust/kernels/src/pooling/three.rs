@@ -45,7 +45,7 @@ impl<V: Vector> Found<V> {
         V::prefetch_far(start.as_ptr().wrapping_add(BAND));
         V::prefetch_far(end.as_ptr().wrapping_add(BAND));
         let (middle, right) = V::read(start).deinterleave(V::read(end));
-        let left = right.slide(left);
+        let left = right.slide(1, left);
         let tap = V::select(left.lt(middle), V::of(1.0), first_tap);
         let max = middle.max(left);
         let tap = V::select(max.lt(right), V::of(2.0), tap);

@@ -228,7 +228,8 @@ vectorized! {
                         values[i] = F::value(T::V::<S>::read(row), centre);
                     }
                     let (block, total) = (&mut block[from..][..lanes], merged::<F, T::V<S>>(values));
-                    F::merge(T::V::<S>::read(block), total).write(block);
+                    // A choice of what is there already would become a masked store, which is slow.
+                    F::merge(total, T::V::<S>::read(block)).write(block);
                     from += lanes;
                 }
                 for from in (from..width).step_by(lanes) {
@@ -243,7 +244,7 @@ vectorized! {
                         values[i] = F::value(T::V::<S>::read(row), centre);
                     }
                     let total = merged::<F, T::V<S>>(values);
-                    F::merge(T::V::<S>::read(block), total).write(block);
+                    F::merge(total, T::V::<S>::read(block)).write(block);
                 }
             }
             for (kept, x) in kept.iter_mut().zip(&*block) {

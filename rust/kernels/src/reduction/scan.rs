@@ -51,18 +51,19 @@ fn run<T: Element, F: Step>(x: ArrayView3<'_, T>, reverse: bool) -> Array3<T> {
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     cut(dims, step, x.len() / 2, |outers, part, columns| {
         let (from, to) = (part * step, ((part + 1) * step).min(n));
+        if inner == 1 {
+            // Several rows are whole ones.
+            let places = outers.start * n + from..(outers.end - 1) * n + to;
+            let before = starts.get(outers.start * parts + part).copied().unwrap_or(F::START);
+            // SAFETY: each place is written by one task.
+            let y = unsafe { out.slice(places.clone()) };
+            scan_along::<T, F>(&x[places], to - from, before, reverse, y);
+            return;
+        }
         let mut running = [T::zero(); COLUMNS];
         let running = &mut running[..columns.len()];
         for o in outers {
             let start = (o * parts + part) * inner;
-            if inner == 1 {
-                let places = o * n + from..o * n + to;
-                let before = starts.get(start).copied().unwrap_or(F::START);
-                // SAFETY: each place is written by one task.
-                let y = unsafe { out.slice(places.clone()) };
-                scan_row::<T, F>(&x[places], before, reverse, y);
-                continue;
-            }
             running.fill(T::of(F::START));
             if parts > 1 {
                 let starts = &starts[start + columns.start..start + columns.end];
@@ -89,11 +90,7 @@ fn up_to_each<F: Step, V: Vector>(x: V) -> V {
     let start = V::Elem::of(F::START);
     let (mut merged, mut width) = (x, 1);
     while width < V::LANES {
-        let mut before = merged;
-        for _ in 0..width {
-            before = before.slide(start);
-        }
-        merged = F::merge(before, merged);
+        merged = F::merge(merged.slide(width, start), merged);
         width *= 2;
     }
     merged
@@ -118,21 +115,33 @@ fn scan_part<F: Step, V: Vector>(x: &[V::Elem], mut before: f64, y: &mut [V::Ele
 }
 
 vectorized! {
-    fn scan_row<S, T: Element, F: Step>(x: &[T], before: f64, reverse: bool, y: &mut [T]) {
+    /// Rows of `width` numbers, to each of which `before` is added.
+    fn scan_along<S, T: Element, F: Step>(
+        x: &[T],
+        width: usize,
+        before: f64,
+        reverse: bool,
+        y: &mut [T],
+    ) {
+        let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
         if !reverse {
-            scan_part::<F, T::V<S>>(x, before, y);
+            for (x, y) in rows {
+                scan_part::<F, T::V<S>>(x, before, y);
+            }
             return;
         }
-        let mut before = before;
         let (mut from, mut to) = ([T::zero(); TURNED], [T::zero(); TURNED]);
-        for (x, y) in x.rchunks(TURNED).zip(y.rchunks_mut(TURNED)) {
-            let (from, to) = (&mut from[..x.len()], &mut to[..x.len()]);
-            for (from, x) in from.iter_mut().zip(x.iter().rev()) {
-                *from = *x;
-            }
-            before = scan_part::<F, T::V<S>>(from, before, to);
-            for (to, y) in to.iter().zip(y.iter_mut().rev()) {
-                *y = *to;
+        for (x, y) in rows {
+            let mut before = before;
+            for (x, y) in x.rchunks(TURNED).zip(y.rchunks_mut(TURNED)) {
+                let (from, to) = (&mut from[..x.len()], &mut to[..x.len()]);
+                for (from, x) in from.iter_mut().zip(x.iter().rev()) {
+                    *from = *x;
+                }
+                before = scan_part::<F, T::V<S>>(from, before, to);
+                for (to, y) in to.iter().zip(y.iter_mut().rev()) {
+                    *y = *to;
+                }
             }
         }
     }

@@ -284,11 +284,22 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
-    fn slide(self, first: f32) -> Self {
+    fn slide(self, by: usize, first: f32) -> Self {
         // SAFETY: see above.
         unsafe {
-            let up = _mm256_permutevar8x32_ps(self.0, _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6));
-            Self(_mm256_blend_ps::<1>(up, _mm256_set1_ps(first)))
+            let (x, first) = (self.0, _mm256_set1_ps(first));
+            Self(match by {
+                1 => {
+                    let up = _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6);
+                    _mm256_blend_ps::<0b1>(_mm256_permutevar8x32_ps(x, up), first)
+                }
+                2 => {
+                    let up = _mm256_setr_epi32(0, 0, 0, 1, 2, 3, 4, 5);
+                    _mm256_blend_ps::<0b11>(_mm256_permutevar8x32_ps(x, up), first)
+                }
+                4 => _mm256_permute2f128_ps::<0x20>(first, x),
+                _ => unreachable!("a slide by {by} of 8 lanes"),
+            })
         }
     }
     #[inline(always)]

@@ -259,12 +259,18 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
-    fn slide(self, first: f32) -> Self {
+    fn slide(self, by: usize, first: f32) -> Self {
         // SAFETY: see above.
         unsafe {
             let lanes = _mm512_castps_si512(self.0);
             let first = _mm512_castps_si512(_mm512_set1_ps(first));
-            Self(_mm512_castsi512_ps(_mm512_alignr_epi32::<15>(lanes, first)))
+            Self(_mm512_castsi512_ps(match by {
+                1 => _mm512_alignr_epi32::<15>(lanes, first),
+                2 => _mm512_alignr_epi32::<14>(lanes, first),
+                4 => _mm512_alignr_epi32::<12>(lanes, first),
+                8 => _mm512_alignr_epi32::<8>(lanes, first),
+                _ => unreachable!("a slide by {by} of 16 lanes"),
+            }))
         }
     }
     #[inline(always)]

@@ -255,11 +255,11 @@ pub trait Vector: Copy {
         (Self::read(&both), Self::read(&both[Self::LANES..]))
     }
 
-    /// Lanes moved up by one, behind `first`.
+    /// Lanes moved up by `by`, a power of two below `LANES`, behind as many of `first`.
     #[inline(always)]
-    fn slide(self, first: Self::Elem) -> Self {
-        let mut lanes = [first; MAX_LANES + 1];
-        self.write(&mut lanes[1..]);
+    fn slide(self, by: usize, first: Self::Elem) -> Self {
+        let mut lanes = [first; 2 * MAX_LANES];
+        self.write(&mut lanes[by..]);
         Self::read(&lanes)
     }
 
@@ -298,6 +298,10 @@ pub trait Vector: Copy {
     fn ln(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// Sine.
+    fn sin(self) -> Self;
+    /// Cosine.
+    fn cos(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
     /// Probability of a standard normal number above lanes from 0 to 100, and `e^(-x^2 / 2)`.

@@ -225,9 +225,17 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
-    fn slide(self, first: f32) -> Self {
+    fn slide(self, by: usize, first: f32) -> Self {
         // SAFETY: see above.
-        unsafe { Self(vextq_f32::<3>(vdupq_n_f32(first), self.0), vextq_f32::<3>(self.0, self.1)) }
+        unsafe {
+            let first = vdupq_n_f32(first);
+            match by {
+                1 => Self(vextq_f32::<3>(first, self.0), vextq_f32::<3>(self.0, self.1)),
+                2 => Self(vextq_f32::<2>(first, self.0), vextq_f32::<2>(self.0, self.1)),
+                4 => Self(first, self.0),
+                _ => unreachable!("a slide by {by} of 8 lanes"),
+            }
+        }
     }
     math::functions!();
 }

@@ -58,7 +58,7 @@ fn mul_add<T: Element>(a: T, b: T, c: T) -> T {
 }
 
 macro_rules! lanes {
-    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $erf:expr, $tail:expr) => {
+    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $sin:expr, $cos:expr, $erf:expr, $tail:expr) => {
         impl<const N: usize> Vector for Lanes<$t, N> {
             type Elem = $t;
             type Mask = [bool; N];
@@ -195,9 +195,9 @@ macro_rules! lanes {
                 lanes[0]
             }
             #[inline(always)]
-            fn slide(self, first: $t) -> Self {
+            fn slide(self, by: usize, first: $t) -> Self {
                 let mut out = [first; N];
-                out[1..].copy_from_slice(&self.0[..N - 1]);
+                out[by..].copy_from_slice(&self.0[..N - by]);
                 Self(out)
             }
             #[inline(always)]
@@ -217,6 +217,14 @@ macro_rules! lanes {
                 $tanh(self)
             }
             #[inline(always)]
+            fn sin(self) -> Self {
+                $sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $cos(self)
+            }
+            #[inline(always)]
             fn erf(self) -> Self {
                 $erf(self)
             }
@@ -228,7 +236,19 @@ macro_rules! lanes {
     };
 }
 
-lanes!(f32, u32, 23, 127, math::exp, math::ln, math::tanh, math::erf, math::normal_tail);
+lanes!(
+    f32,
+    u32,
+    23,
+    127,
+    math::exp,
+    math::ln,
+    math::tanh,
+    math::sin,
+    math::cos,
+    math::erf,
+    math::normal_tail
+);
 lanes!(
     f64,
     u64,
@@ -237,6 +257,8 @@ lanes!(
     |x: Self| x.map(f64::exp),
     |x: Self| x.map(f64::ln),
     |x: Self| x.map(f64::tanh),
+    |x: Self| x.map(f64::sin),
+    |x: Self| x.map(f64::cos),
     |x: Self| x.map(libm::erf),
     |x: Self| {
         let tail = x.map(|x| 0.5 * libm::erfc(x.abs() * std::f64::consts::FRAC_1_SQRT_2));

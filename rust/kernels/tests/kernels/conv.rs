@@ -149,6 +149,7 @@ fn windows_match_the_definition() {
     check([2, 4, 25, 60], [9, 4, 4, 5], &options([3, 2], [[5, 4], [1, 6]], [3, 4]), 2e-6);
     check([1, 4, 90, 85], [9, 4, 3, 3], &options([1, 1], [[0, 0]; 2], [40, 33]), 2e-6);
     check([3, 40, 14, 15], [30, 40, 1, 1], &plain([1, 1], [[0, 0]; 2]), 2e-6);
+    check([2, 3, 36, 61], [12, 3, 4, 4], &plain([4, 4], [[0, 0]; 2]), 2e-6);
     let grouped = Options { groups: 3, ..plain([2, 1], [[1, 1]; 2]) };
     check([2, 12, 19, 24], [27, 4, 3, 3], &grouped, 2e-6);
 }
@@ -172,6 +173,7 @@ fn small_images_match_the_definition() {
     check([33, 40, 2, 2], [24, 40, 3, 3], &plain(1, 1), 2e-6);
     check([5, 70, 3, 5], [19, 70, 1, 1], &plain(1, 0), 2e-6);
     check([3, 7, 9, 5], [6, 7, 1, 1], &plain(3, 0), 2e-6);
+    check([3, 9, 19, 17], [10, 9, 3, 3], &plain(2, 1), 2e-6);
     let grouped = Options { groups: 2, ..plain(1, 0) };
     check([9, 6, 4, 3], [20, 3, 2, 2], &grouped, 2e-6);
 }

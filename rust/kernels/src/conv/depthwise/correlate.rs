@@ -30,6 +30,9 @@ vectorized! {
                     blocks::<T::V<S>, 5, 5, 4>(moves, seen, weight, start, y);
                 }
             }
+            [7, 7] if const { has_forms::<T::V<S>>() } && moves.is_dense() => {
+                blocks::<T::V<S>, 7, 7, 4>(moves, seen, weight, start, y);
+            }
             _ => correlate_any::<T::V<S>>(moves, seen, weight, start, y),
         }
     }
@@ -140,17 +143,15 @@ fn tile<V: Vector, const KH: usize, const KW: usize, const R: usize, const N: us
                 }
             }
         }
-    });
-    for (sums, y) in sums.iter_mut().zip(y.chunks_exact_mut(width)) {
-        if start.is_none() {
-            for j in 0..N {
-                sums[j] = sums[j].add(V::read(&y[columns[j]..]));
+        // Or else it keeps what it read to sum one row after the other, each waiting for itself.
+        if N == 2 {
+            for sums in &mut sums {
+                (sums[0], sums[N - 1]) = sums[0].together(sums[N - 1]);
             }
         }
-        for j in 0..N {
-            V::prefetch_ahead(&y[columns[j]..]);
-            sums[j].write(&mut y[columns[j]..]);
-        }
+    });
+    for (sums, y) in sums.into_iter().zip(y.chunks_exact_mut(width)) {
+        put(sums, start, columns, y);
     }
 }
 
@@ -192,11 +193,22 @@ fn combine_rows<V: Vector>(
 ) {
     let width = to.len() / WIDE;
     check_terms(terms, (WIDE - 1) * step + width.next_multiple_of(V::LANES), from);
-    for column in (0..width).step_by(V::LANES) {
+    let mut column = 0;
+    while column + V::LANES < width {
+        // A last full vector over the one before is cheaper than part of one.
+        let columns = [column, (column + V::LANES).min(width - V::LANES)];
         // SAFETY: checked above.
-        let sums: [V; WIDE] = unsafe { add_terms(terms, &from[column..], step, start) };
-        for (sum, to) in sums.into_iter().zip(to.chunks_exact_mut(width)) {
-            put(sum, start, &mut to[column..]);
+        let sums: [[V; 2]; WIDE] = unsafe { add_terms(terms, from, step, columns, start) };
+        for (sums, to) in sums.into_iter().zip(to.chunks_exact_mut(width)) {
+            put(sums, start, columns, to);
+        }
+        column += 2 * V::LANES;
+    }
+    if column < width {
+        // SAFETY: checked above.
+        let sums: [[V; 1]; WIDE] = unsafe { add_terms(terms, from, step, [column], start) };
+        for (sums, to) in sums.into_iter().zip(to.chunks_exact_mut(width)) {
+            put(sums, start, [column], to);
         }
     }
 }
@@ -215,15 +227,16 @@ fn combine<V: Vector>(
     for (i, to) in to[..wide].chunks_exact_mut(WIDE * V::LANES).enumerate() {
         let from = &from[i * WIDE * V::LANES..];
         // SAFETY: checked above.
-        let sums: [V; WIDE] = unsafe { add_terms(terms, from, V::LANES, start) };
-        for (sum, to) in sums.into_iter().zip(to.chunks_exact_mut(V::LANES)) {
-            put(sum, start, to);
+        let sums: [[V; 1]; WIDE] = unsafe { add_terms(terms, from, V::LANES, [0], start) };
+        for (sums, to) in sums.into_iter().zip(to.chunks_exact_mut(V::LANES)) {
+            put(sums, start, [0], to);
         }
     }
     for (i, to) in to[wide..].chunks_mut(V::LANES).enumerate() {
+        let from = &from[wide + i * V::LANES..];
         // SAFETY: checked above.
-        let [sum] = unsafe { add_terms::<V, 1>(terms, &from[wide + i * V::LANES..], 0, start) };
-        put(sum, start, to);
+        let [sums] = unsafe { add_terms::<V, 1, 1>(terms, from, 0, [0], start) };
+        put(sums, start, [0], to);
     }
 }
 
@@ -233,32 +246,48 @@ fn check_terms<T>(terms: &[(T, usize)], len: usize, from: &[T]) {
     assert!(terms.iter().all(|term| term.1 + len <= from.len()), "rows that were copied");
 }
 
-/// Sums of vectors of `from`, `N` for each term, `step` numbers apart.
+/// Sums of vectors of `from`: those at `columns` of `R` rows, `step` numbers apart.
 ///
 /// # Safety
 /// `from` holds them.
 #[inline(always)]
-unsafe fn add_terms<V: Vector, const N: usize>(
+unsafe fn add_terms<V: Vector, const R: usize, const N: usize>(
     terms: &[(V::Elem, usize)],
     from: &[V::Elem],
     step: usize,
+    columns: [usize; N],
     start: Option<V::Elem>,
-) -> [V; N] {
-    let mut sums = [start.map_or(V::zero(), V::splat); N];
+) -> [[V; N]; R] {
+    let mut sums = [[start.map_or(V::zero(), V::splat); N]; R];
     for &(weight, first) in terms {
         let weight = V::splat(weight);
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for it.
-            let x = unsafe { V::load(from.as_ptr().add(first + i * step)) };
-            *sum = weight.mul_add(x, *sum);
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                // SAFETY: the caller vouches for it.
+                let x = unsafe { V::load(from.as_ptr().add(first + i * step + column)) };
+                *sum = weight.mul_add(x, *sum);
+            }
         }
     }
     sums
 }
 
-/// Writes the first numbers of `to`, or adds to them where there is no start.
+/// Writes vectors at `columns` of `to`, which may overlap, or adds to what is there where there is
+/// no start.
 #[inline(always)]
-fn put<V: Vector>(sum: V, start: Option<V::Elem>, to: &mut [V::Elem]) {
-    let sum = if start.is_some() { sum } else { sum.add(V::read(to)) };
-    sum.write(to);
+fn put<V: Vector, const N: usize>(
+    mut sums: [V; N],
+    start: Option<V::Elem>,
+    columns: [usize; N],
+    to: &mut [V::Elem],
+) {
+    if start.is_none() {
+        for (sum, column) in sums.iter_mut().zip(columns) {
+            *sum = sum.add(V::read(&to[column..]));
+        }
+    }
+    for (sum, column) in sums.iter().zip(columns) {
+        V::prefetch_ahead(&to[column..]);
+        sum.write(&mut to[column..]);
+    }
 }
