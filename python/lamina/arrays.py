@@ -174,9 +174,7 @@ def middle(
 
 
 def _neighbours(dim: Any, ndim: int) -> tuple[int, int] | None:
-    """The first of the axes ``dim`` and the one after the last, or ``None`` where others lie between
-    them.
-    """
+    """The first of the axes ``dim`` and the one after the last; ``None`` if others lie between."""
     if dim is None:
         return 0, ndim
     if type(dim) is int and ndim:

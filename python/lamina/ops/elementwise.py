@@ -3,7 +3,7 @@
 import numpy as np
 
 from lamina import arrays
-from lamina.arrays import Array, apply, apply_unary, silent_unary
+from lamina.arrays import apply, apply_unary
 from lamina.ops import activation
 from lamina.tensor import Operand, Tensor, as_floating, as_tensor
 
