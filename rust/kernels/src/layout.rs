@@ -194,19 +194,26 @@ pub(crate) fn spaced_of<V: Vector>(from: &[V::Elem], step: usize, to: &mut [V::E
     let lanes = V::LANES;
     match step {
         1 => {
-            for (from, to) in from[..to.len()].chunks(lanes).zip(to.chunks_mut(lanes)) {
-                V::read(from).write(to);
+            let from = &from[..to.len()];
+            let Some(last) = to.len().checked_sub(lanes) else {
+                return V::read(from).write(to);
+            };
+            for at in (0..to.len()).step_by(lanes) {
+                // A last full vector over the one before is cheaper than part of one.
+                let at = at.min(last);
+                V::prefetch_ahead(&from[at..]);
+                V::read(&from[at..]).write(&mut to[at..]);
             }
         }
         2 => {
             for (from, to) in from.chunks(2 * lanes).zip(to.chunks_mut(lanes)) {
-                seconds::<V>(from).write(to);
+                V::read_pairs(from).0.write(to);
             }
         }
         4 => {
             for (from, to) in from.chunks(4 * lanes).zip(to.chunks_mut(lanes)) {
-                let (first, second) = from.split_at(from.len().min(2 * lanes));
-                seconds::<V>(first).deinterleave(seconds(second)).0.write(to);
+                let second = &from[from.len().min(2 * lanes)..];
+                V::read_pairs(from).0.deinterleave(V::read_pairs(second).0).0.write(to);
             }
         }
         _ => {
@@ -215,13 +222,6 @@ pub(crate) fn spaced_of<V: Vector>(from: &[V::Elem], step: usize, to: &mut [V::E
             }
         }
     }
-}
-
-/// Every second of twice as many numbers as lanes, or of fewer.
-#[inline(always)]
-fn seconds<V: Vector>(from: &[V::Elem]) -> V {
-    let (first, second) = from.split_at(from.len().min(V::LANES));
-    V::read(first).deinterleave(V::read(second)).0
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::layout::spaced_of;
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector};
 use crate::threads::{self, Shared};
@@ -309,22 +310,9 @@ pub(crate) fn copy_row<V: Vector>(moves: &Moves, line: &[V::Elem], to: &mut [V::
     if stride == 1 {
         let to = stretch(to, pad);
         let count = line.len().min(to.len());
-        copy::<V>(&line[..count], &mut to[..count]);
+        spaced_of::<V>(line, 1, &mut to[..count]);
     } else {
         split_row::<V>(line, pad, stride, to);
-    }
-}
-
-#[inline(always)]
-fn copy<V: Vector>(from: &[V::Elem], to: &mut [V::Elem]) {
-    let Some(last) = from.len().checked_sub(V::LANES) else {
-        return V::read(from).write(to);
-    };
-    for at in (0..from.len()).step_by(V::LANES) {
-        // A last full vector over the one before is cheaper than part of one.
-        let at = at.min(last);
-        V::prefetch_ahead(&from[at..]);
-        V::read(&from[at..]).write(&mut to[at..]);
     }
 }
 
@@ -341,7 +329,8 @@ fn split_row<V: Vector>(line: &[V::Elem], pad: usize, stride: usize, to: &mut [V
     }
     for (first, at) in (pad..).take(stride.min(line.len())).enumerate() {
         let to = stretch(&mut to[at % stride * phase_len..][..phase_len], at / stride);
-        to.iter_mut().zip(line[first..].iter().step_by(stride)).for_each(|(to, &x)| *to = x);
+        let count = (line.len() - first).div_ceil(stride).min(to.len());
+        spaced_of::<V>(&line[first..], stride, &mut to[..count]);
     }
 }
 
@@ -358,8 +347,7 @@ fn split<V: Vector>(line: &[V::Elem], even: &mut [V::Elem], odd: &mut [V::Elem])
     let evens = line.len().div_ceil(2).min(even.len());
     let pairs = (line.len() / 2).min(odd.len()).min(evens);
     let Some(last) = pairs.checked_sub(V::LANES) else {
-        let next = V::read(&line[V::LANES.min(line.len())..]);
-        let (first, second) = V::read(line).deinterleave(next);
+        let (first, second) = V::read_pairs(line);
         first.write(&mut even[..evens]);
         return second.write(&mut odd[..pairs]);
     };
@@ -399,7 +387,7 @@ vectorized! {
 #[inline(always)]
 fn join<V: Vector>(from: &[V::Elem], len: usize, stride: usize, line: &mut [V::Elem]) {
     if stride == 1 {
-        return copy::<V>(&from[..line.len()], line);
+        return spaced_of::<V>(from, 1, line);
     }
     if stride == 2 {
         let (even, odd) = from.split_at(len);

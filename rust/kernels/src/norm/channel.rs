@@ -157,11 +157,12 @@ pub fn forward<T: Element>(
                     kept.copy_from_slice(&[m.mean, m.var]);
                 }
                 let m = Moments { mean: kept[0], var: kept[1] };
+                let rstd = m.rstd(eps);
                 for runs in plan.stretches(set) {
                     let range = plan.numbers(&runs);
                     // SAFETY: each run belongs to one set.
                     let y = unsafe { out.slice(range.clone()) };
-                    scale_runs(&x[range], m, eps, plan.channels(&runs, &affine), y);
+                    scale_runs(&x[range], m.mean, rstd, plan.channels(&runs, &affine), y);
                 }
             }
         });
@@ -238,7 +239,16 @@ pub fn backward<T: Element>(
                     // SAFETY: as above.
                     let dx = unsafe { out.slice(range.clone()) };
                     let (dy, x) = (&dy[range.clone()], &x[range]);
-                    runs_backward(dy, x, m, rstd, plan.channels(&runs, &weights), slope, shift, dx);
+                    runs_backward(
+                        dy,
+                        x,
+                        m.mean,
+                        rstd,
+                        plan.channels(&runs, &weights),
+                        slope,
+                        shift,
+                        dx,
+                    );
                 }
             }
         });
@@ -260,11 +270,10 @@ fn parameters<T: Element>(sums: &[(f64, f64)], channels: usize) -> (Array1<T>, A
 vectorized! {
     /// `y = (x - mean) * rstd * weight + bias` for runs side by side, of weight and bias in `affine`.
     fn scale_runs<S, T: Element>(
-        x: &[T], m: Moments, eps: f64, affine: &[(f64, f64)], y: &mut [T],
+        x: &[T], mean: f64, rstd: f64, affine: &[(f64, f64)], y: &mut [T],
     ) {
-        let (high, low) = split::<T>(m.mean);
+        let (high, low) = split::<T>(mean);
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
-        let rstd = m.rstd(eps);
         let (len, lanes) = (x.len() / affine.len(), T::V::<S>::LANES);
         let runs = x.chunks_exact(len).zip(y.chunks_exact_mut(len));
         for ((x, y), &(weight, bias)) in runs.zip(affine) {
@@ -279,10 +288,10 @@ vectorized! {
 vectorized! {
     /// `dx = dy * rstd * weight - (x - mean) * slope - shift` for runs side by side.
     fn runs_backward<S, T: Element>(
-        dy: &[T], x: &[T], m: Moments, rstd: f64, weights: &[f64], slope: f64, shift: f64,
+        dy: &[T], x: &[T], mean: f64, rstd: f64, weights: &[f64], slope: f64, shift: f64,
         dx: &mut [T],
     ) {
-        let (high, low) = split::<T>(m.mean);
+        let (high, low) = split::<T>(mean);
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
         let (slope, shift) = (T::V::<S>::of(slope), T::V::<S>::of(-shift));
         let (len, lanes) = (x.len() / weights.len(), T::V::<S>::LANES);

@@ -34,8 +34,8 @@ vectorized! {
             for column in starts(width, lanes) {
                 let (at, pairs) = (row * width + column, 4 * row * width + 2 * column);
                 let (upper, lower) = (&x[pairs..], &x[pairs + 2 * width..]);
-                let (a, b) = read_pairs::<T::V<S>>(upper);
-                let (c, d) = read_pairs::<T::V<S>>(lower);
+                let (a, b) = T::V::<S>::read_pairs(upper);
+                let (c, d) = T::V::<S>::read_pairs(lower);
                 let mut max = a;
                 let mut place = T::V::<S>::zero();
                 for (tap, x) in [(1.0, b), (2.0, c), (3.0, d)] {
@@ -61,18 +61,12 @@ vectorized! {
             for column in starts(width, lanes) {
                 let pairs = 4 * row * width + 2 * column;
                 let (upper, lower) = (&x[pairs..], &x[pairs + 2 * width..]);
-                let (a, b) = read_pairs::<T::V<S>>(upper);
-                let (c, d) = read_pairs::<T::V<S>>(lower);
+                let (a, b) = T::V::<S>::read_pairs(upper);
+                let (c, d) = T::V::<S>::read_pairs(lower);
                 larger(d, larger(c, larger(b, a))).write(&mut y[row * width + column..]);
             }
         }
     }
-}
-
-/// The first numbers of `line` of even and of odd index.
-#[inline(always)]
-fn read_pairs<V: Vector>(line: &[V::Elem]) -> (V, V) {
-    V::read(line).deinterleave(V::read(&line[V::LANES.min(line.len())..]))
 }
 
 /// Writes `dx`, `planes` of which windows saw what `moves` says, from `dy` and the taps.

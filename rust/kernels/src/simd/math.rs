@@ -8,38 +8,18 @@ use super::{MAX_LANES, Vector};
 /// The methods of a vector of `f32` that the functions of this file serve.
 macro_rules! functions {
     () => {
-        #[inline(always)]
-        fn exp(self) -> Self {
-            math::exp(self)
-        }
-        #[inline(always)]
-        fn exp_to_one(self) -> Self {
-            math::exp_to_one(self)
-        }
-        #[inline(always)]
-        fn ln(self) -> Self {
-            math::ln(self)
-        }
-        #[inline(always)]
-        fn tanh(self) -> Self {
-            math::tanh(self)
-        }
-        #[inline(always)]
-        fn sin(self) -> Self {
-            math::sin(self)
-        }
-        #[inline(always)]
-        fn cos(self) -> Self {
-            math::cos(self)
-        }
-        #[inline(always)]
-        fn erf(self) -> Self {
-            math::erf(self)
-        }
+        math::functions!(exp exp_to_one ln tanh sin cos erf);
+
         #[inline(always)]
         fn normal_tail(self) -> (Self, Self) {
             math::normal_tail(self)
         }
+    };
+    ($($name:ident)+) => {
+        $(#[inline(always)]
+        fn $name(self) -> Self {
+            math::$name(self)
+        })+
     };
 }
 pub(super) use functions;
@@ -150,9 +130,7 @@ pub fn sin<V: Vector<Elem = f32>>(x: V) -> V {
         return each(x, f64::sin);
     }
     let (quarter, sin, cos) = turned(x);
-    let even = V::select(quarter.abs().lt(V::splat(1.0)), sin, sin.neg());
-    let odd = V::select(quarter.lt(V::zero()), cos.neg(), cos);
-    V::select(quarter.abs().eq(V::splat(1.0)), odd, even)
+    turned_back(quarter, sin, cos)
 }
 
 /// Cosine: 2 ulp.
@@ -162,8 +140,15 @@ pub fn cos<V: Vector<Elem = f32>>(x: V) -> V {
         return each(x, f64::cos);
     }
     let (quarter, sin, cos) = turned(x);
-    let even = V::select(quarter.abs().lt(V::splat(1.0)), cos, cos.neg());
-    let odd = V::select(quarter.lt(V::zero()), sin, sin.neg());
+    turned_back(quarter, cos, sin.neg())
+}
+
+/// What a function that is `here` at quarter 0, `next` at 1 and the negative of either half a turn
+/// further is at `quarter`.
+#[inline(always)]
+fn turned_back<V: Vector<Elem = f32>>(quarter: V, here: V, next: V) -> V {
+    let even = V::select(quarter.abs().lt(V::splat(1.0)), here, here.neg());
+    let odd = V::select(quarter.lt(V::zero()), next.neg(), next);
     V::select(quarter.abs().eq(V::splat(1.0)), odd, even)
 }
 

@@ -241,6 +241,12 @@ pub trait Vector: Copy {
         (Self::read(&parts[0]), Self::read(&parts[1]))
     }
 
+    /// The first numbers of `from` of even and of odd index, at most a register full of either.
+    #[inline(always)]
+    fn read_pairs(from: &[Self::Elem]) -> (Self, Self) {
+        Self::read(from).deinterleave(Self::read(&from[Self::LANES.min(from.len())..]))
+    }
+
     /// Lanes of `self` and `other` in turn: what [`Vector::deinterleave`] takes apart.
     #[inline(always)]
     fn interleave(self, other: Self) -> (Self, Self) {

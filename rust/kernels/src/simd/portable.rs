@@ -58,7 +58,9 @@ fn mul_add<T: Element>(a: T, b: T, c: T) -> T {
 }
 
 macro_rules! lanes {
-    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $exp:expr, $ln:expr, $tanh:expr, $sin:expr, $cos:expr, $erf:expr, $tail:expr) => {
+    (
+        $t:ty, $bits:ty, $mantissa:expr, $bias:expr, $tail:expr, $($name:ident: $function:expr),+
+    ) => {
         impl<const N: usize> Vector for Lanes<$t, N> {
             type Elem = $t;
             type Mask = [bool; N];
@@ -204,30 +206,10 @@ macro_rules! lanes {
             fn max_lane(self) -> $t {
                 self.0.iter().copied().fold(<$t>::NEG_INFINITY, <$t>::max)
             }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                $exp(self)
-            }
-            #[inline(always)]
-            fn ln(self) -> Self {
-                $ln(self)
-            }
-            #[inline(always)]
-            fn tanh(self) -> Self {
-                $tanh(self)
-            }
-            #[inline(always)]
-            fn sin(self) -> Self {
-                $sin(self)
-            }
-            #[inline(always)]
-            fn cos(self) -> Self {
-                $cos(self)
-            }
-            #[inline(always)]
-            fn erf(self) -> Self {
-                $erf(self)
-            }
+            $(#[inline(always)]
+            fn $name(self) -> Self {
+                $function(self)
+            })+
             #[inline(always)]
             fn normal_tail(self) -> (Self, Self) {
                 $tail(self)
@@ -237,31 +219,24 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32,
-    u32,
-    23,
-    127,
-    math::exp,
-    math::ln,
-    math::tanh,
-    math::sin,
-    math::cos,
-    math::erf,
-    math::normal_tail
+    f32, u32, 23, 127, math::normal_tail,
+    exp: math::exp,
+    ln: math::ln,
+    tanh: math::tanh,
+    sin: math::sin,
+    cos: math::cos,
+    erf: math::erf
 );
 lanes!(
-    f64,
-    u64,
-    52,
-    1023,
-    |x: Self| x.map(f64::exp),
-    |x: Self| x.map(f64::ln),
-    |x: Self| x.map(f64::tanh),
-    |x: Self| x.map(f64::sin),
-    |x: Self| x.map(f64::cos),
-    |x: Self| x.map(libm::erf),
+    f64, u64, 52, 1023,
     |x: Self| {
         let tail = x.map(|x| 0.5 * libm::erfc(x.abs() * std::f64::consts::FRAC_1_SQRT_2));
         (tail, x.map(|x| (-0.5 * x * x).exp()))
-    }
+    },
+    exp: |x: Self| x.map(f64::exp),
+    ln: |x: Self| x.map(f64::ln),
+    tanh: |x: Self| x.map(f64::tanh),
+    sin: |x: Self| x.map(f64::sin),
+    cos: |x: Self| x.map(f64::cos),
+    erf: |x: Self| x.map(libm::erf)
 );
