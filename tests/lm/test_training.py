@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -81,7 +83,10 @@ def test_limits(rng, tokenizer):
     assert model.fit(VERSE, batch_size=4).history["steps"][-1] == in_epoch
     assert model.fit(VERSE, batch_size=4, epochs=2).history["steps"][-1] == 2 * in_epoch
     assert model.fit(VERSE, batch_size=4, epochs=2, steps=5).history["steps"][-1] == 5
-    assert model.fit(VERSE, seconds=0.05).history["seconds"][-1] >= 0.05
+    # The last row may be from just before the end: the duration is that of the call.
+    start = time.monotonic()
+    model.fit(VERSE, seconds=0.05)
+    assert time.monotonic() - start >= 0.05
     with pytest.raises(ValueError, match="steps: expected a positive number, got 0"):
         model.fit(VERSE, steps=0)
 
