@@ -100,3 +100,34 @@ def test_cat_of_large_parts(rng, dim):
         np.testing.assert_array_equal(tensor.grad, grad)
     with pytest.raises(ValueError, match="cat: tensors: shapes"):
         ops.cat([parts[0], parts[2][:, 1:, 1:]], 0)
+
+
+@pytest.mark.parametrize("size", [3, 8000])
+@pytest.mark.parametrize("dim", [0, 1, 2, -1, -3])
+def test_stack(rng, size, dim):
+    parts = [rng.standard_normal((2, size)).astype(np.float32) for _ in range(3)]
+    tensors = [Tensor(part, requires_grad=True) for part in parts]
+    y = ops.stack(tensors, dim)
+    np.testing.assert_array_equal(y.data, np.stack(parts, dim))
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    y.backward(dy)
+    for i, tensor in enumerate(tensors):
+        np.testing.assert_array_equal(tensor.grad, np.take(dy, i, dim))
+        assert not np.shares_memory(tensor.grad, dy)
+
+
+def test_stack_of_numbers(rng):
+    parts = [Tensor(float(i), requires_grad=True) for i in range(3)]
+    y = ops.stack(parts)
+    np.testing.assert_array_equal(y.data, np.arange(3, dtype=np.float32))
+    y.backward([1, 2, 3])
+    assert [part.grad for part in parts] == [1, 2, 3]
+
+
+def test_stack_takes_tensors_of_one_shape():
+    with pytest.raises(ValueError, match=r"stack: tensors: expected one shape, got \(2,\), \(3,\)"):
+        ops.stack([np.ones(2), np.ones(3)])
+    with pytest.raises(ValueError, match="stack: tensors: expected at least one, got none"):
+        ops.stack([])
+    with pytest.raises(ValueError, match="stack: dim: expected -2 to 1, got 2"):
+        ops.stack([np.ones(2)], 2)

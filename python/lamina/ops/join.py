@@ -1,5 +1,6 @@
 """Putting tensors together, taking them apart, choosing between them."""
 
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import SupportsIndex
@@ -20,26 +21,50 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
         ValueError: there is no tensor, or the shapes do not fit.
     """
     parts = [as_tensor(tensor) for tensor in tensors]
-    if not parts:
-        raise ValueError("cat: tensors: expected at least one, got none")
-    data = [part.data for part in parts]
+    y = _joined("cat", [part.data for part in parts], dim)
+    before = (slice(None),) * (dim % y.ndim)
+    ends = [*itertools.accumulate([part.data.shape[dim] for part in parts])]
+
+    def vjp(dy: Array) -> Gradients:
+        return tuple([dy[(*before, slice(*cut))] for cut in itertools.pairwise([0, *ends])])
+
+    return Tensor.record(y, parts, vjp)
+
+
+def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis at ``dim``.
+
+    Raises:
+        ValueError: there is no tensor, or the shapes differ.
+    """
+    parts = [as_tensor(tensor) for tensor in tensors]
+    shapes = [part.data.shape for part in parts]
+    if shapes != shapes[:1] * len(shapes):
+        raise ValueError(f"stack: tensors: expected one shape, got {', '.join(map(str, shapes))}")
+    at = axis("stack", dim, len(shapes[0]) + 1) if shapes else 0
+    before = (slice(None),) * at
+    y = _joined("stack", [part.data[(*before, None)] for part in parts], at)
+
+    def vjp(dy: Array) -> Gradients:
+        return tuple([dy[(*before, i)] for i in range(len(parts))])
+
+    return Tensor.record(y, parts, vjp)
+
+
+def _joined(op: str, data: list[Array], dim: int) -> Array:
+    """Arrays one after the other along ``dim``, in the type of their result."""
+    if not data:
+        raise ValueError(f"{op}: tensors: expected at least one, got none")
     for x in data:
         if x.dtype is not data[0].dtype:
             data = common(*data)
             break
     try:
         whole = joined(data, dim)
-        y = np.concatenate(data, axis=dim) if whole is None else whole
+        return np.concatenate(data, axis=dim) if whole is None else whole
     except ValueError as error:
-        shapes = ", ".join(str(part.shape) for part in parts)
-        raise ValueError(f"cat: tensors: shapes {shapes} along axis {dim}: {error}") from None
-    cuts = np.cumsum([part.shape[dim] for part in parts])[:-1]
-    return Tensor.record(y, parts, lambda dy: tuple(np.split(dy, cuts, axis=dim)))
-
-
-def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis at ``dim``."""
-    return cat([as_tensor(tensor).unsqueeze(dim) for tensor in tensors], dim)
+        shapes = ", ".join(str(x.shape) for x in data)
+        raise ValueError(f"{op}: tensors: shapes {shapes} along axis {dim}: {error}") from None
 
 
 def split(
