@@ -11,6 +11,9 @@ use crate::{Element, vectorized};
 /// for: the processor does not foresee short stretches of many rows.
 const AHEAD: usize = 64;
 
+/// Terms of a sum from which to copy it takes little.
+const DEEP: usize = 256;
+
 /// Calls a tile of one or two vectors for a number of lines that is known at run time.
 macro_rules! sized {
     ($lines:expr, $vectors:expr, $tile:ident $args:tt) => {
@@ -92,6 +95,22 @@ vectorized! {
     /// Tiles of as many rows as registers hold.
     pub(super) fn tiles<S, T: Element>(rows: usize) -> Tiles {
         Tiles { count: rows.div_ceil(T::V::<S>::TILE_ROWS), units: rows, unit: 1 }
+    }
+}
+
+vectorized! {
+    /// Whether lines of `width` outputs fill vectors better where they follow each other as one,
+    /// `margin` numbers apart, though sums of `depth` terms are then copied.
+    pub(super) fn gains_by_joining<S, T: Element>(width: usize, margin: usize, depth: usize) -> bool {
+        let (lanes, most) = (T::V::<S>::LANES, T::V::<S>::TILE_VECTORS);
+        let strip = lanes * most;
+        let rest = match width % strip {
+            0 => 0,
+            // A tile of one vector takes more than half as long as one of two.
+            rest if most > 1 && rest <= lanes => 5 * lanes / 4,
+            _ => strip,
+        };
+        depth >= DEEP && (width + margin) * 20 <= (width / strip * strip + rest) * 19
     }
 }
 

@@ -6,13 +6,16 @@
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
 //! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
-//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`weight`]), or
-//! blocks of columns ([`im2col`]) are multiplied with the weight where lines are short or channels few.
+//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`weight`],
+//! [`phases`]), or blocks of columns ([`im2col`]) are multiplied with the weight where lines are short
+//! or channels few.
 
+mod axis;
 mod depthwise;
 mod im2col;
 mod lines;
 mod narrow;
+mod phases;
 mod product;
 mod transform;
 mod weight;
@@ -416,6 +419,10 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
     }
     if shape.stride == [1, 1] && windows::suits(shape, shape.image[1], shape.group_c()) {
         windows::data_gradient(shape, dy, weight, dx);
+        return Ok(());
+    }
+    if phases::suits(shape) {
+        phases::data_gradient(shape, dy, weight, dx);
         return Ok(());
     }
     im2col::data_gradient(shape, dy, weight, dx)

@@ -2,12 +2,14 @@
 //!
 //! y[r, t] = b[r] + sum over k of w[r, k] z[offset(k) + t] for each row of outputs, with k a tap of a
 //! channel. z is a copy of a part of the image with zeros around; where outputs are several inputs
-//! apart it has a plane for each remainder, so that outputs side by side see inputs side by side. For
-//! stride 1 the gradient of the input is a sum of the same form.
+//! apart it has a plane for each remainder, so that outputs side by side see inputs side by side. Where
+//! lines fill vectors badly, those of a part follow each other as one, and what the windows see between
+//! them is left out of the output. For stride 1 the gradient of the input is a sum of the same form.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
 
+use super::axis::{Axis, Tap};
 use super::lines::{self, Panels, Target, Tiles};
 use super::{Shape, narrow};
 use crate::layout::spaced;
@@ -35,89 +37,10 @@ const FEW_ROWS: usize = 4;
 /// Fewer tasks than this share out their output channels too.
 const FEW_TASKS: usize = 8;
 
-/// One axis of outputs and the inputs that their taps see.
-struct Axis {
-    outputs: usize,
-    inputs: usize,
-    /// Inputs between those of one output and the next.
-    step: usize,
-    /// Remainders of inputs by `step`, each a plane of the copy.
-    planes: Vec<usize>,
-    /// Quotient of the first input in the copy for output 0, and how many more than outputs it holds.
-    low: isize,
-    margin: usize,
-    taps: Vec<Tap>,
-}
-
-/// A tap on one axis: where the window of output 0 begins in which plane.
-struct Tap {
-    plane: usize,
-    at: usize,
-}
-
-impl Axis {
-    /// `taps` says which input output 0 sees by each tap.
-    fn new(outputs: usize, inputs: usize, step: usize, taps: Vec<isize>) -> Self {
-        let split = |input: isize| {
-            let step = step as isize;
-            (input.div_euclid(step), input.rem_euclid(step) as usize)
-        };
-        let quotients = || taps.iter().map(|&input| split(input).0);
-        let low = quotients().min().expect("a tap");
-        let margin = (quotients().max().expect("a tap") - low) as usize;
-        let mut planes: Vec<_> = taps.iter().map(|&input| split(input).1).collect();
-        planes.sort_unstable();
-        planes.dedup();
-        let tap = |&input: &isize| {
-            let (quotient, remainder) = split(input);
-            let plane = planes.iter().position(|&plane| plane == remainder);
-            Tap { plane: plane.expect("in the list"), at: (quotient - low) as usize }
-        };
-        let taps = taps.iter().map(tap).collect();
-        Self { outputs, inputs, step, planes, low, margin, taps }
-    }
-
-    fn forward(shape: &Shape, axis: usize) -> Self {
-        let [pad, dilation] = [shape.pad[axis], shape.dilation[axis]].map(|n| n as isize);
-        let taps = (0..shape.kernel[axis] as isize).map(|k| k * dilation - pad).collect();
-        Self::new(shape.out[axis], shape.image[axis], shape.stride[axis], taps)
-    }
-
-    /// The same for the gradient of the input.
-    fn backward(shape: &Shape, axis: usize) -> Self {
-        let [pad, dilation] = [shape.pad[axis], shape.dilation[axis]].map(|n| n as isize);
-        let taps = (0..shape.kernel[axis] as isize).map(|k| pad - k * dilation).collect();
-        Self::new(shape.image[axis], shape.out[axis], 1, taps)
-    }
-
-    /// Taps by which output `index` sees inputs rather than zeros.
-    fn seeing(&self, index: usize) -> Range<usize> {
-        let sees = |tap: &Tap| {
-            let quotient = self.low + (index + tap.at) as isize;
-            let input = quotient * self.step as isize + self.planes[tap.plane] as isize;
-            (0..self.inputs as isize).contains(&input)
-        };
-        let first = self.taps.iter().position(sees).unwrap_or(0);
-        first..self.taps.iter().rposition(sees).map_or(first, |last| last + 1)
-    }
-
-    /// Inputs of plane `plane` that outputs from `from` on see, as many as `held`: how many zeros
-    /// come before, the first and the count of those that exist.
-    fn inputs_of(&self, plane: usize, from: usize, held: usize) -> (usize, usize, usize) {
-        let (step, plane) = (self.step as isize, self.planes[plane] as isize);
-        let start = self.low + from as isize;
-        let end = (self.inputs as isize - plane + step - 1).div_euclid(step);
-        let before = (-start).clamp(0, held as isize);
-        let count = (end - start - before).clamp(0, held as isize - before);
-        let first = if count > 0 { (start + before) * step + plane } else { 0 };
-        (before as usize, first as usize, count as usize)
-    }
-}
-
 /// The sources from `first` on that a task takes together, in the order of the sum: that of the
 /// weights, or where rows of the kernel may see only zeros, which are then left out, all of what lies
 /// in one row before the next.
-struct Chunk {
+pub(super) struct Chunk {
     first: usize,
     sources: usize,
     /// Where the windows begin in the copy.
@@ -133,6 +56,8 @@ pub(super) struct Pass {
     rows: usize,
     /// Where the window of each tap begins in the planes of a channel.
     pub(super) taps: Vec<usize>,
+    /// Which number of a kernel the weight of each tap is.
+    places: Vec<usize>,
     /// Distances of weights between groups, rows and sources.
     strides: [usize; 3],
     /// Whether the sum is in the order of the weights of a row.
@@ -140,9 +65,21 @@ pub(super) struct Pass {
     /// Most outputs of a task on each axis, and sources it takes at a time.
     pub(super) part: [usize; 2],
     pub(super) chunk: usize,
+    /// Whether the lines of a part follow each other as one.
+    joined: bool,
     /// Numbers in a line and in a plane of the copy.
     pub(super) pitch: usize,
     plane: usize,
+}
+
+/// How outputs are cut into parts.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// Most of a part.
+    pub(super) lines: usize,
+    pub(super) columns: usize,
+    /// Distance of lines that follow each other as one, with outputs between that nobody asked for.
+    pub(super) joined: Option<usize>,
 }
 
 impl Pass {
@@ -151,28 +88,60 @@ impl Pass {
         groups: usize,
         [sources, rows]: [usize; 2],
         strides: [usize; 3],
-        most: usize,
+        places: Vec<usize>,
     ) -> Self {
-        let [y, x] = &axes;
-        let chunk = DEPTH.div_ceil(y.taps.len() * x.taps.len()).min(sources);
-        let columns = x.outputs.div_ceil(x.outputs.div_ceil(WIDTH)).next_multiple_of(MAX_LANES);
-        let pitch = columns + x.margin;
-        let held = HELD / (chunk * y.planes.len() * x.planes.len() * pitch);
-        let lines = held.saturating_sub(y.margin).min(most / columns).clamp(1, y.outputs);
-        let part = [lines, columns];
+        let chunk = DEPTH.div_ceil(axes[0].taps.len() * axes[1].taps.len()).min(sources);
+        let columns = columns(axes[1].outputs);
+        let pass = Self {
+            axes,
+            groups,
+            sources,
+            rows,
+            taps: Vec::new(),
+            places,
+            strides,
+            in_order: false,
+            part: [0; 2],
+            chunk,
+            joined: false,
+            pitch: 0,
+            plane: 0,
+        };
+        pass.cut(Cut { lines: usize::MAX, columns, joined: None })
+    }
+
+    /// The same in other parts.
+    pub(super) fn cut(mut self, cut: Cut) -> Self {
+        let [y, x] = &self.axes;
+        let pitch = cut.joined.unwrap_or(cut.columns + x.margin);
+        let held = HELD / (self.chunk * y.planes.len() * x.planes.len() * pitch);
+        let lines = held.saturating_sub(y.margin).min(cut.lines).clamp(1, y.outputs);
         // An odd number of cache lines: planes of all channels must not fall on the same sets.
-        let plane = (((part[0] + y.margin) * pitch).div_ceil(MAX_LANES) | 1) * MAX_LANES;
+        let plane = (((lines + y.margin) * pitch).div_ceil(MAX_LANES) | 1) * MAX_LANES;
         let window = |ty: &Tap, tx: &Tap| {
             let plane_at = ty.plane * x.planes.len() + tx.plane;
             plane_at * plane + ty.at * pitch + tx.at
         };
         let taps = y.taps.iter().flat_map(|ty| x.taps.iter().map(move |tx| window(ty, tx)));
         let taps: Vec<_> = taps.collect();
-        let sees_all = |line| y.seeing(line) == (0..y.taps.len());
-        let in_order = strides[1..] == [sources * taps.len(), taps.len()]
+        let sees_all = |line| cut.joined.is_some() || y.seeing(line) == (0..y.taps.len());
+        self.in_order = self.strides[1..] == [self.sources * taps.len(), taps.len()]
             && sees_all(0)
             && sees_all(y.outputs - 1);
-        Self { axes, groups, sources, rows, taps, strides, in_order, part, chunk, pitch, plane }
+        (self.taps, self.part, self.joined) = (taps, [lines, cut.columns], cut.joined.is_some());
+        (self.pitch, self.plane) = (pitch, plane);
+        self
+    }
+
+    /// The same with lines joined, where that fills vectors better.
+    fn joined_up<T: Element>(self, narrow: bool) -> Self {
+        let (width, margin) = (self.width(), self.margin());
+        if narrow || !lines::gains_by_joining::<T>(width, margin, self.depth()) {
+            return self;
+        }
+        let pitch = width + margin;
+        let lines = (HELD / (self.rows * pitch)).max(1);
+        self.cut(Cut { lines, columns: width, joined: Some(pitch) })
     }
 
     /// The sum of [`forward`], with parts of `most` outputs.
@@ -181,21 +150,38 @@ impl Pass {
         let channels = [shape.group_c(), shape.group_o()];
         let row = shape.group_c() * shape.taps();
         let strides = [shape.group_o() * row, row, shape.taps()];
-        Self::new(axes, shape.groups, channels, strides, most)
+        let places = (0..shape.taps()).collect();
+        let columns = columns(shape.out[1]);
+        let pass = Self::new(axes, shape.groups, channels, strides, places);
+        pass.cut(Cut { lines: most / columns, columns, joined: None })
     }
 
-    /// The sum of [`data_gradient`].
-    fn backward(shape: &Shape) -> Self {
-        let axes = [0, 1].map(|axis| Axis::backward(shape, axis));
+    /// The sum for the gradient of the inputs that are whole strides after number `phase`; `None` if
+    /// they see no tap.
+    pub(super) fn backward(shape: &Shape, phase: [usize; 2]) -> Option<Self> {
+        let (y, ky) = Axis::backward(shape, 0, phase[0])?;
+        let (x, kx) = Axis::backward(shape, 1, phase[1])?;
         let channels = [shape.group_o(), shape.group_c()];
         let source = shape.group_c() * shape.taps();
         let strides = [shape.group_o() * source, shape.taps(), source];
-        Self::new(axes, shape.groups, channels, strides, usize::MAX)
+        let across = shape.kernel[1];
+        let places = ky.iter().flat_map(|ky| kx.iter().map(move |kx| ky * across + kx)).collect();
+        Some(Self::new([y, x], shape.groups, channels, strides, places))
+    }
+
+    /// Lines of a part, where the outputs have more.
+    pub(super) fn cut_to(&self) -> Option<usize> {
+        Some(self.part[0]).filter(|&lines| lines < self.axes[0].outputs)
     }
 
     /// Inputs of a channel.
     pub(super) fn inputs(&self) -> usize {
         self.axes[0].inputs * self.axes[1].inputs
+    }
+
+    /// Inputs more than outputs that a line sees.
+    pub(super) fn margin(&self) -> usize {
+        self.axes[1].margin
     }
 
     /// Outputs of a line.
@@ -227,6 +213,11 @@ impl Pass {
         (0..self.chunk).flat_map(windows).collect()
     }
 
+    /// Terms of the sum.
+    pub(super) fn depth(&self) -> usize {
+        self.sources * self.taps.len()
+    }
+
     /// Numbers of the copy, and of vectors that begin with the last in it.
     pub(super) fn copy_len(&self) -> usize {
         self.chunk * self.source_len() + 2 * MAX_LANES
@@ -238,7 +229,7 @@ impl Pass {
     }
 
     /// All sources in parts.
-    fn chunks(&self) -> Vec<Chunk> {
+    pub(super) fn chunks(&self) -> Vec<Chunk> {
         let (len, across) = (self.source_len(), self.axes[1].taps.len());
         let chunk = |first: usize| {
             let sources = self.chunk.min(self.sources - first);
@@ -265,12 +256,12 @@ impl Pass {
         let across = self.axes[1].taps.len();
         let mut terms = panel.chunks_exact_mut(rows.len());
         for first in (0..self.sources).step_by(self.chunk) {
-            for ky in (0..self.taps.len()).step_by(across) {
+            for places in self.places.chunks_exact(across) {
                 for source in first..self.sources.min(first + self.chunk) {
-                    let weight = &weight[source * source_stride + ky..];
-                    for (kx, term) in terms.by_ref().take(across).enumerate() {
+                    let weight = &weight[source * source_stride..];
+                    for (&place, term) in places.iter().zip(terms.by_ref()) {
                         for (row, to) in term.iter_mut().enumerate() {
-                            *to = weight[kx + row * row_stride];
+                            *to = weight[place + row * row_stride];
                         }
                     }
                 }
@@ -279,8 +270,8 @@ impl Pass {
     }
 
     /// Weights of all groups as panels of a tile's rows.
-    fn weights<T: Element>(&self, weight: &[T], tiles: Tiles) -> Scratch<T> {
-        let depth = self.sources * self.taps.len();
+    pub(super) fn weights<T: Element>(&self, weight: &[T], tiles: Tiles) -> Scratch<T> {
+        let depth = self.depth();
         let mut packed = Scratch::new(self.groups * self.rows * depth);
         let cost = packed.len();
         let out = Shared::new(&mut packed);
@@ -325,21 +316,27 @@ impl Pass {
     }
 
     /// Writes the sum for images `x` to `y`.
-    fn run<T: Element>(&self, n: usize, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T]) {
+    fn run<T: Element>(
+        &self,
+        n: usize,
+        mut rows: Rows,
+        x: &[T],
+        weight: &[T],
+        bias: Option<&[T]>,
+        y: &mut [T],
+    ) {
         let chunks = self.chunks();
         let images = n * self.groups;
         let parts = self.parts()[0] * self.parts()[1];
-        let narrow = narrow::suits::<T>(self.width(), self.rows);
-        let mut tiles =
-            if narrow { narrow::tiles::<T>(self.rows) } else { lines::tiles::<T>(self.rows) };
+        let tiles = &mut rows.tiles;
         // Threads share the tiles of a single image.
         if images * parts == 1 && tiles.count > 1 {
             tiles.count = tiles.count.next_multiple_of(2).min(tiles.units);
         }
-        let shares = FEW_TASKS.div_ceil(images * parts).min(tiles.count);
+        let shares = rows.shares(images * parts);
         // What one thread has just written is slow to read for another.
-        let packed = (images * parts > 1).then(|| self.weights(weight, tiles));
-        let depth = self.sources * self.taps.len();
+        let packed = (images * parts > 1).then(|| self.weights(weight, rows.tiles));
+        let depth = self.depth();
         let stride = self.outputs();
         let cost = images.saturating_mul(self.rows * depth * stride) / at_once::<T>();
         let whole = Shared::new(y);
@@ -347,8 +344,7 @@ impl Pass {
             let (region, share) = (task / shares, task % shares);
             let image = region / parts;
             let (from, size) = self.place(region % parts);
-            let tiles: Vec<_> =
-                part_of(tiles.count, shares, share).map(|tile| tiles.rows(tile)).collect();
+            let tiles = rows.of_share(shares, share);
             let group = image % self.groups * self.rows;
             let bias = bias.map(|bias| &bias[group..group + self.rows]);
             let own = packed.is_none().then(|| {
@@ -362,30 +358,108 @@ impl Pass {
             let weights = packed.as_ref().map_or(&[][..], |all| &all[group * depth..]);
             let weights = own.as_deref().unwrap_or(weights);
             let first = image * self.rows * stride + from[0] * self.width() + from[1];
-            let mut z = Scratch::new(self.copy_len());
-            for chunk in &chunks {
-                let x = &x[(image * self.sources + chunk.first) * self.inputs()..];
-                self.copy(x, from, chunk.sources, &mut z);
-                for line in 0..size[0] {
-                    let rows = self.axes[0].seeing(from[0] + line);
-                    let across = chunk.sources * self.axes[1].taps.len();
-                    let terms = rows.start * across..rows.end * across;
-                    let start = chunk.first * self.taps.len() + terms.start;
-                    let weights = Panels { start: weights, depth, from: start };
-                    let first = first + line * self.width();
-                    let accumulate = chunk.first > 0;
-                    let target =
-                        Target { whole, first, stride, columns: size[1], accumulate, bias };
-                    let (offsets, z) = (&chunk.offsets[terms], &z[line * self.pitch..]);
-                    if narrow {
-                        narrow::run_line(&tiles, weights, offsets, z, target);
-                    } else {
-                        lines::run_line(&tiles, weights, offsets, z, target);
-                    }
+            let target = Target { whole, first, stride, columns: size[1], accumulate: false, bias };
+            let region = Region { from, lines: size[0], pitch: self.width() };
+            let x = &x[image * self.sources * self.inputs()..];
+            let sum = Sum { tiles: &tiles, narrow: rows.narrow, weights, chunks: &chunks };
+            if !self.joined {
+                return self.sum(x, &region, &sum, target);
+            }
+            let apart = self.part[0] * self.pitch;
+            let mut room = Scratch::new(self.rows * apart);
+            let joined =
+                Target { whole: Shared::new(&mut room), first: 0, stride: apart, ..target };
+            self.sum(x, &region, &sum, joined);
+            for row in tiles.into_iter().flatten() {
+                let from = room[row * apart..].chunks(self.pitch);
+                for (line, from) in from.take(size[0]).enumerate() {
+                    let at = first + row * stride + line * self.width();
+                    // SAFETY: tasks have lines or channels of their own.
+                    let to = unsafe { whole.slice(at..at + size[1]) };
+                    to.copy_from_slice(&from[..size[1]]);
                 }
             }
         });
     }
+
+    /// Writes the sum for the outputs of a region to `target`, which is that of its first line; joined
+    /// lines lie as far apart as in the copy.
+    pub(super) fn sum<T: Element>(
+        &self,
+        x: &[T],
+        region: &Region,
+        sum: &Sum<'_, T>,
+        target: Target<'_, T>,
+    ) {
+        let (depth, across) = (self.depth(), self.axes[1].taps.len());
+        let mut z = Scratch::new(self.copy_len());
+        for chunk in sum.chunks {
+            self.copy(&x[chunk.first * self.inputs()..], region.from, chunk.sources, &mut z);
+            let between = if self.joined { (region.lines - 1) * self.pitch } else { 0 };
+            let columns = between + target.columns;
+            for line in 0..if self.joined { 1 } else { region.lines } {
+                let seeing = match self.joined {
+                    true => 0..self.axes[0].taps.len(),
+                    false => self.axes[0].seeing(region.from[0] + line),
+                };
+                let across = chunk.sources * across;
+                let terms = seeing.start * across..seeing.end * across;
+                let start = chunk.first * self.taps.len() + terms.start;
+                let weights = Panels { start: sum.weights, depth, from: start };
+                let first = target.first + line * region.pitch;
+                let accumulate = chunk.first > 0;
+                let target = Target { first, columns, accumulate, ..target };
+                let (offsets, z) = (&chunk.offsets[terms], &z[line * self.pitch..]);
+                if sum.narrow {
+                    narrow::run_line(sum.tiles, weights, offsets, z, target);
+                } else {
+                    lines::run_line(sum.tiles, weights, offsets, z, target);
+                }
+            }
+        }
+    }
+}
+
+/// How output channels are shared out.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) tiles: Tiles,
+    /// Whether a vector holds channels, not columns.
+    pub(super) narrow: bool,
+}
+
+impl Rows {
+    /// For lines of `width` outputs.
+    pub(super) fn new<T: Element>(width: usize, rows: usize) -> Self {
+        let narrow = narrow::suits::<T>(width, rows);
+        let tiles = if narrow { narrow::tiles::<T>(rows) } else { lines::tiles::<T>(rows) };
+        Self { tiles, narrow }
+    }
+
+    /// Tasks for each of so many regions.
+    pub(super) fn shares(&self, regions: usize) -> usize {
+        FEW_TASKS.div_ceil(regions).min(self.tiles.count)
+    }
+
+    /// The tiles of one share of so many.
+    pub(super) fn of_share(&self, shares: usize, share: usize) -> Vec<Range<usize>> {
+        part_of(self.tiles.count, shares, share).map(|tile| self.tiles.rows(tile)).collect()
+    }
+}
+
+/// Outputs of an image: the first on each axis, the lines, and their distance in the target.
+pub(super) struct Region {
+    pub(super) from: [usize; 2],
+    pub(super) lines: usize,
+    pub(super) pitch: usize,
+}
+
+/// What of a sum a task works out: tiles of output channels from their group's panels of weights.
+pub(super) struct Sum<'a, T> {
+    pub(super) tiles: &'a [Range<usize>],
+    pub(super) narrow: bool,
+    pub(super) weights: &'a [T],
+    pub(super) chunks: &'a [Chunk],
 }
 
 vectorized! {
@@ -412,10 +486,20 @@ vectorized! {
     }
 }
 
+/// Columns of a part of so many, in whole vectors.
+pub(super) fn columns(outputs: usize) -> usize {
+    outputs.div_ceil(outputs.div_ceil(WIDTH)).next_multiple_of(MAX_LANES)
+}
+
 /// Whether lines of `width` outputs fill vectors, `rows` channels make use of each, and a task's copy
 /// of the image holds little that none of its outputs sees.
 pub(super) fn suits(shape: &Shape, width: usize, rows: usize) -> bool {
-    width >= SHORT && rows >= FEW_ROWS && !shape.is_pointwise() && is_dense(shape)
+    width >= SHORT && has_rows(rows) && !shape.is_pointwise() && is_dense(shape)
+}
+
+/// Whether `rows` channels make use of each window.
+pub(super) fn has_rows(rows: usize) -> bool {
+    rows >= FEW_ROWS
 }
 
 /// Whether few numbers lie between the taps.
@@ -431,10 +515,14 @@ pub(super) fn forward<T: Element>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    Pass::forward(shape, usize::MAX).run(shape.n, x, weight, bias, y);
+    let pass = Pass::forward(shape, usize::MAX);
+    let rows = Rows::new::<T>(pass.width(), pass.rows);
+    pass.joined_up::<T>(rows.narrow).run(shape.n, rows, x, weight, bias, y);
 }
 
 /// Gradient of the input from `dy`, for stride 1.
 pub(super) fn data_gradient<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) {
-    Pass::backward(shape).run(shape.n, dy, weight, None, dx);
+    let pass = Pass::backward(shape, [0, 0]).expect("a tap for each input");
+    let rows = Rows::new::<T>(pass.width(), pass.rows);
+    pass.joined_up::<T>(rows.narrow).run(shape.n, rows, dy, weight, None, dx);
 }

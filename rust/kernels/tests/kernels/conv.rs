@@ -155,6 +155,36 @@ fn windows_match_the_definition() {
 }
 
 #[test]
+fn strides_match_the_definition() {
+    let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
+    check([2, 9, 18, 34], [10, 9, 4, 4], &plain(2, 1), 2e-6);
+    check([3, 8, 15, 29], [7, 8, 3, 3], &plain(2, 1), 2e-6);
+    check([1, 40, 32, 16], [20, 40, 2, 2], &plain(2, 0), 4e-6);
+    check([2, 5, 21, 30], [6, 5, 5, 4], &options([3, 2], [[4, 0], [1, 3]], [1, 1]), 2e-6);
+    // Inputs that no tap sees, or only some.
+    check([2, 6, 20, 24], [8, 6, 1, 1], &plain(2, 0), 2e-6);
+    check([2, 6, 24, 28], [8, 6, 2, 3], &options([2, 2], [[1, 0], [0, 1]], [2, 2]), 2e-6);
+    check([1, 4, 31, 40], [5, 4, 2, 2], &plain(4, 0), 2e-6);
+    // Long lines, more channels than a task holds, terms than are summed at a time.
+    check([1, 4, 3, 2100], [5, 4, 3, 3], &plain(2, 1), 4e-6);
+    check([1, 400, 12, 56], [9, 400, 3, 3], &plain(2, 1), 4e-6);
+    check([1, 4, 18, 40], [300, 4, 4, 4], &plain(2, 1), 4e-6);
+    let grouped = Options { groups: 2, ..plain(2, 1) };
+    check([2, 16, 17, 30], [24, 8, 3, 3], &grouped, 2e-6);
+}
+
+#[test]
+fn joined_lines_match_the_definition() {
+    let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
+    check([2, 30, 29, 57], [13, 30, 3, 3], &plain(2, 1), 4e-6);
+    check([1, 64, 40, 42], [7, 64, 2, 2], &plain(2, 0), 4e-6);
+    check([1, 45, 70, 28], [70, 45, 3, 2], &plain(1, 1), 4e-6);
+    check([2, 128, 10, 20], [8, 128, 1, 2], &options([1, 1], [[0, 0], [0, 1]], [1, 1]), 4e-6);
+    let grouped = Options { groups: 3, ..options([1, 1], [[2, 0], [0, 1]], [1, 1]) };
+    check([2, 132, 15, 20], [30, 44, 3, 2], &grouped, 4e-6);
+}
+
+#[test]
 fn narrow_lines_match_the_definition() {
     let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
     check([2, 6, 14, 14], [16, 6, 5, 5], &plain(1, 0), 2e-6);
