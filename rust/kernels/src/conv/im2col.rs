@@ -9,9 +9,11 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 use super::Shape;
+use super::windows::{self, Cut, Pass};
 use crate::layout::spaced_of;
 use crate::matmul::gemm;
 use crate::memory::Scratch;
+use crate::simd::{MAX_LANES, Vector};
 use crate::{Element, Result, threads, vectorized};
 
 /// Numbers in a block of columns.
@@ -22,6 +24,12 @@ const FEW: usize = 64;
 
 /// The same with a part of the weights, which is smaller.
 const MANY: usize = 128;
+
+/// Numbers of a row of columns behind the last one, for whole vectors that begin before it.
+const ROOM: usize = MAX_LANES;
+
+/// Taps that see an input on average from which a copy of the image pays.
+const SHARED: usize = 2;
 
 /// Channels whose columns are made together.
 const TOGETHER: usize = 4;
@@ -38,7 +46,8 @@ pub(super) fn forward<T: Element>(
 ) -> Result<()> {
     let (group_c, group_o) = (shape.group_c(), shape.group_o());
     let (depth, plane) = (group_c * shape.taps(), shape.out_plane());
-    let (step, images) = (block_len(depth, plane), images_of(shape, FEW));
+    let maker = Maker::new(shape);
+    let (step, images) = (maker.step(), images_of(shape, FEW));
     let blocks = plane.div_ceil(step);
     let out = threads::Shared::new(y);
     let tasks = shape.n.div_ceil(images) * shape.groups * blocks;
@@ -69,18 +78,20 @@ pub(super) fn forward<T: Element>(
                 let x = matrix(&x(n)[range.start..], depth, columns, plane);
                 return gemm(w, x, y, bias.is_some());
             }
-            let mut block = Scratch::new(depth * columns);
-            fill(shape, x(n), range.clone(), &mut block, columns);
-            return gemm(w, matrix(&block, depth, columns, columns), y, bias.is_some());
+            let pitch = columns + ROOM;
+            let mut block = Scratch::new(depth * pitch);
+            maker.fill(x(n), range.clone(), &mut block, pitch);
+            return gemm(w, matrix(&block, depth, columns, pitch), y, bias.is_some());
         }
         let width = images.len() * columns;
-        let mut block = Scratch::new(depth * width);
+        let pitch = width + ROOM;
+        let mut block = Scratch::new(depth * pitch);
         for (i, n) in images.clone().enumerate() {
-            fill(shape, x(n), range.clone(), &mut block[i * columns..], width);
+            maker.fill(x(n), range.clone(), &mut block[i * columns..], pitch);
         }
         let mut sums = Scratch::new(group_o * width);
         let c = ArrayViewMut2::from_shape((group_o, width), &mut sums[..]).expect("sizes agree");
-        gemm(w, matrix(&block, depth, width, width), c, false)?;
+        gemm(w, matrix(&block, depth, width, pitch), c, false)?;
         for (i, n) in images.enumerate() {
             for (o, mut row) in rows(n).rows_mut().into_iter().enumerate() {
                 let bias = bias.map_or(T::zero(), |bias| bias[o]);
@@ -278,6 +289,89 @@ unsafe fn rows_mut<'a, T>(
     let _end = whole.at(first + (rows - 1) * stride + columns);
     // SAFETY: the last number is inside, which `at` checked; the view reaches only its rows.
     unsafe { ArrayViewMut2::from_shape_ptr((rows, columns).strides((stride, 1)), whole.at(first)) }
+}
+
+/// Makes the columns of [`forward`].
+struct Maker<'a> {
+    shape: &'a Shape,
+    /// Copies with zeros around, whose windows are the lines of columns, and where these begin; none
+    /// where few taps see the same inputs or lines are long.
+    windows: Option<(Pass, Vec<usize>)>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(shape: &'a Shape) -> Self {
+        let width = shape.out[1];
+        let lines = block_len(shape.group_c() * shape.taps(), shape.out_plane()) / width;
+        let shared = shape.taps() >= SHARED * shape.stride[0] * shape.stride[1];
+        let copied = lines > 0 && shared && !shape.is_pointwise() && windows::is_dense(shape);
+        let windows = copied.then(|| {
+            let pass = Pass::forward(shape, usize::MAX);
+            let joined = Some(width + pass.margin());
+            let pass = pass.cut(Cut { lines, columns: width, joined });
+            let offsets = pass.offsets();
+            (pass, offsets)
+        });
+        Self { shape, windows }
+    }
+
+    /// Outputs of a block: whole lines where there is a copy.
+    fn step(&self) -> usize {
+        let shape = self.shape;
+        match &self.windows {
+            Some((pass, _)) => pass.part[0] * pass.part[1],
+            None => block_len(shape.group_c() * shape.taps(), shape.out_plane()),
+        }
+    }
+
+    /// Writes the columns of a block for all channels of `x`, to rows of `pitch` numbers, and anything
+    /// to as many as [`ROOM`] behind them.
+    fn fill<T: Element>(&self, x: &[T], range: Range<usize>, columns: &mut [T], pitch: usize) {
+        let Some((pass, offsets)) = &self.windows else {
+            return fill(self.shape, x, range, columns, pitch);
+        };
+        let (width, taps) = (pass.width(), self.shape.taps());
+        let (from, lines) = ([range.start / width, 0], range.len() / width);
+        let mut z = Scratch::new(pass.copy_len());
+        for first in (0..pass.sources).step_by(pass.chunk) {
+            let count = pass.chunk.min(pass.sources - first);
+            pass.copy(&x[first * pass.inputs()..], from, count, &mut z);
+            let columns = &mut columns[first * taps * pitch..];
+            lay_out(&z, &offsets[..count * taps], [lines, width], pass.pitch, columns, pitch);
+        }
+    }
+}
+
+vectorized! {
+    /// Writes `lines` of `width` numbers, `apart` in `z` from each of `offsets` on, one after the other
+    /// to a row, and anything to less than a vector behind it.
+    fn lay_out<S, T: Element>(
+        z: &[T],
+        offsets: &[usize],
+        size: [usize; 2],
+        apart: usize,
+        rows: &mut [T],
+        pitch: usize,
+    ) {
+        let lanes = T::V::<S>::LANES;
+        let [lines, width] = size;
+        let whole = width.next_multiple_of(lanes);
+        let last = offsets.iter().max().expect("a tap") + (lines - 1) * apart;
+        assert!(last + whole <= z.len());
+        assert!((offsets.len() - 1) * pitch + (lines - 1) * width + whole <= rows.len());
+        for (i, &offset) in offsets.iter().enumerate() {
+            for line in 0..lines {
+                // SAFETY: as asserted; later lines write over what lies behind this one.
+                unsafe {
+                    let from = z.as_ptr().add(offset + line * apart);
+                    let to = rows.as_mut_ptr().add(i * pitch + line * width);
+                    for at in (0..width).step_by(lanes) {
+                        T::V::<S>::load(from.add(at)).store(to.add(at));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A block of the outputs `range` of a channel.
