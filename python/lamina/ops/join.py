@@ -2,8 +2,8 @@
 
 import itertools
 import operator
-from collections.abc import Sequence
-from typing import SupportsIndex
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     y = _joined("stack", [part.data[(*before, None)] for part in parts], at)
 
     def vjp(dy: Array) -> Gradients:
-        return tuple([dy[(*before, i)] for i in range(len(parts))])
+        places: Iterable[Any] = ((*before, i) for i in range(len(parts)))
+        return tuple([dy[place] for place in places])
 
     return Tensor.record(y, parts, vjp)
 
