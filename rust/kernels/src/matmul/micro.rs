@@ -141,10 +141,12 @@ unsafe fn in_chunks<
     let mut sums = [[V::zero(); N]; M];
     let b_step = if COPY { p.b_step } else { (N * V::LANES) as isize };
     let a_row = if NEXT { 1 } else { p.a_row };
-    let (mut a, mut b, mut copy, mut ahead) = (p.a, p.b, p.copy, p.ahead);
+    let (mut a, mut b, mut from, mut copy, mut ahead) = (p.a, p.b, p.b, p.copy, p.ahead);
     // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
     let chunk = if tall { CHUNK } else { p.k };
+    // Nor would it keep many of them between stores.
+    let copies_first = COPY && M * N > 20;
     // Of a product of fewer steps than a chunk no more than there is.
     let each = |lines: usize| (lines * chunk).div_ceil(p.k.max(chunk));
     let (c_lines, next_lines) = (each(M), each(p.next_lines));
@@ -153,24 +155,32 @@ unsafe fn in_chunks<
     let mut rest = p.k;
     while rest > 0 {
         later.ask::<V, N>(c_lines, next_lines);
+        let steps = if tall { rest.min(chunk) } else { rest };
+        rest -= steps;
+        if copies_first {
+            copy_rows::<V, N>(steps, from, b_step, copy);
+            (b, copy) = (copy.cast_const(), copy.wrapping_add(steps * N * V::LANES));
+            from = from.wrapping_offset(steps as isize * b_step);
+        }
+        if tall {
+            in_registers(&mut sums);
+        }
         if tall && !NEXT {
             ahead = a.wrapping_add(AHEAD_IN_ROW);
         }
-        let steps = if tall { rest.min(chunk) } else { rest };
-        rest -= steps;
         for _ in 0..steps {
             let mut right = [V::zero(); N];
             for j in 0..N {
                 right[j] = V::load(b.add(j * V::LANES));
-                if COPY {
+                if COPY && !copies_first {
                     right[j].store(copy.add(j * V::LANES));
                 }
-                if tall {
+                if tall && !copies_first {
                     V::prefetch(b.wrapping_offset(AHEAD * b_step).wrapping_add(j * V::LANES));
                 }
             }
             // Between stores the compiler would not keep all sums in registers.
-            let rows: [_; M] = match NEXT || COPY {
+            let rows: [_; M] = match NEXT || COPY && !copies_first {
                 true => std::array::from_fn(|i| a.wrapping_offset(i as isize * a_row)),
                 false => addresses(a, a_row),
             };
@@ -183,11 +193,50 @@ unsafe fn in_chunks<
             V::prefetch(ahead);
             ahead = ahead.wrapping_offset(ahead_step);
             a = a.wrapping_offset(p.a_step);
-            b = b.wrapping_offset(b_step);
-            copy = copy.wrapping_add(N * V::LANES);
+            b = b.wrapping_offset(if copies_first { (N * V::LANES) as isize } else { b_step });
+            if COPY && !copies_first {
+                copy = copy.wrapping_add(N * V::LANES);
+            }
         }
     }
     sums
+}
+
+/// Copies `count` rows of `N` vectors, `step` apart, one after the other.
+///
+/// # Safety
+/// The rows are readable, and `to` has room for them.
+#[inline(always)]
+unsafe fn copy_rows<V: Vector, const N: usize>(
+    count: usize,
+    from: *const V::Elem,
+    step: isize,
+    to: *mut V::Elem,
+) {
+    for k in 0..count {
+        let row = from.wrapping_offset(k as isize * step);
+        for j in 0..N {
+            V::prefetch(row.wrapping_offset(CHUNK as isize * step).wrapping_add(j * V::LANES));
+            V::load(row.add(j * V::LANES)).store(to.add((k * N + j) * V::LANES));
+        }
+    }
+}
+
+/// Keeps the compiler from putting sums away between one loop and the next: it does so with all of them
+/// where they are many.
+#[inline(always)]
+fn in_registers<V: Vector, const M: usize, const N: usize>(sums: &mut [[V; N]; M]) {
+    for i in 0..M {
+        for j in 0..N / 2 {
+            (sums[i][2 * j], sums[i][2 * j + 1]) = sums[i][2 * j].together(sums[i][2 * j + 1]);
+        }
+    }
+    if N % 2 == 1 {
+        for i in 0..M / 2 {
+            let both = sums[2 * i][N - 1].together(sums[2 * i + 1][N - 1]);
+            (sums[2 * i][N - 1], sums[2 * i + 1][N - 1]) = both;
+        }
+    }
 }
 
 /// What the second cache is asked for while a tile is computed: where it goes, and lines of the next
