@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::RowMask;
 use super::rows::{Matrix, Rows};
 use crate::simd::steps::{self, Steps};
-use crate::simd::{Isa, MAX_LANES, Vector, line};
+use crate::simd::{Isa, MAX_LANES, Vector, addresses, line};
 use crate::{Element, vectorized};
 
 /// The part of a causal product that need not be computed.
@@ -223,8 +223,7 @@ impl<T: Element> Step<T> {
                 steps.sums::<T::V<S>, M, N, true, false>(|| ())
             }
         } else {
-            let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
-            self.sums::<S, M, N>(row, step)
+            self.sums::<S, M, N, TRANSPOSED>()
         };
         for i in 0..M {
             for j in 0..N {
@@ -240,21 +239,20 @@ impl<T: Element> Step<T> {
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn sums<S: Isa, const M: usize, const N: usize>(
+    unsafe fn sums<S: Isa, const M: usize, const N: usize, const TRANSPOSED: bool>(
         self,
-        row: usize,
-        step: usize,
     ) -> [[T::V<S>; N]; M] {
+        let (row, step) = if TRANSPOSED { (1, self.lda) } else { (self.lda, 1) };
         let mut sum = [[T::V::<S>::zero(); N]; M];
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.k / UNROLL {
             for p in 0..UNROLL {
-                Self::add::<S, M, N>(a.add(p * step), row, b.add(p * self.ldb), &mut sum);
+                Self::add::<S, M, N, TRANSPOSED>(a.add(p * step), row, b.add(p * self.ldb), &mut sum);
             }
             (a, b) = (a.add(UNROLL * step), b.add(UNROLL * self.ldb));
         }
         for _ in 0..self.k % UNROLL {
-            Self::add::<S, M, N>(a, row, b, &mut sum);
+            Self::add::<S, M, N, TRANSPOSED>(a, row, b, &mut sum);
             (a, b) = (a.add(step), b.add(self.ldb));
         }
         sum
@@ -262,7 +260,7 @@ impl<T: Element> Step<T> {
 
     /// Adds the product of a column of the left-hand matrix and a row of the right-hand one.
     #[inline(always)]
-    unsafe fn add<S: Isa, const M: usize, const N: usize>(
+    unsafe fn add<S: Isa, const M: usize, const N: usize, const TRANSPOSED: bool>(
         a: *const T,
         row: usize,
         b: *const T,
@@ -272,8 +270,12 @@ impl<T: Element> Step<T> {
         for j in 0..N {
             right[j] = T::V::<S>::load(b.add(j * T::V::<S>::LANES));
         }
+        let rows: [_; M] = match TRANSPOSED {
+            true => std::array::from_fn(|i| a.wrapping_add(i)),
+            false => addresses(a, row as isize),
+        };
         for i in 0..M {
-            let left = T::V::<S>::splat(*a.add(i * row));
+            let left = T::V::<S>::splat(*rows[i]);
             for j in 0..N {
                 sum[i][j] = left.mul_add(right[j], sum[i][j]);
             }

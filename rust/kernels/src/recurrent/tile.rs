@@ -10,7 +10,7 @@ use super::Cell;
 use crate::matmul::{panels_of_rows, transposed};
 use crate::memory::Scratch;
 use crate::simd::steps::{self, Steps};
-use crate::simd::{MAX_LANES, Vector, prefetch};
+use crate::simd::{MAX_LANES, Vector, addresses, prefetch};
 use crate::threads::part_of;
 use crate::{Element, threads, vectorized};
 
@@ -289,8 +289,13 @@ unsafe fn add<V: Vector, const M: usize, const N: usize>(
             V::prefetch(at.wrapping_add(AHEAD * group * V::LANES));
         }
     }
+    // More rows than this have no register each for where they begin.
+    let rows: [_; M] = match M > 8 {
+        true => addresses(a.wrapping_add(k), stride as isize),
+        false => std::array::from_fn(|i| a.wrapping_add(i * stride + k)),
+    };
     for i in 0..M {
-        let x = V::splat(*a.add(i * stride + k));
+        let x = V::splat(*rows[i]);
         for j in 0..N {
             sums[i][j] = x.mul_add(w[j], sums[i][j]);
         }
