@@ -247,7 +247,12 @@ impl<T: Element> Step<T> {
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.k / UNROLL {
             for p in 0..UNROLL {
-                Self::add::<S, M, N, TRANSPOSED>(a.add(p * step), row, b.add(p * self.ldb), &mut sum);
+                Self::add::<S, M, N, TRANSPOSED>(
+                    a.add(p * step),
+                    row,
+                    b.add(p * self.ldb),
+                    &mut sum,
+                );
             }
             (a, b) = (a.add(UNROLL * step), b.add(UNROLL * self.ldb));
         }
