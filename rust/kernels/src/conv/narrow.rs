@@ -77,24 +77,23 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
     }
     let mut sums = [first; M];
     let mut w = weights.as_ptr();
-    // Sums that iterators go through would be kept in memory.
     for &offset in offsets {
         let mut vectors = [T::V::<S>::zero(); N];
-        for j in 0..N {
-            vectors[j] = T::V::<S>::load(w.add(j * lanes));
+        for (j, vector) in vectors.iter_mut().enumerate() {
+            *vector = T::V::<S>::load(w.add(j * lanes));
         }
-        for i in 0..M {
+        for (i, sums) in sums.iter_mut().enumerate() {
             let x = T::V::<S>::splat(*z.add(offset + i));
-            for j in 0..N {
-                sums[i][j] = x.mul_add(vectors[j], sums[i][j]);
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = x.mul_add(vector, *sum);
             }
         }
         w = w.wrapping_add(N * lanes);
     }
     for j in 0..N {
         let mut block = [T::V::<S>::zero(); MAX_LANES];
-        for i in 0..M {
-            block[i] = sums[i][j];
+        for (line, sums) in block.iter_mut().zip(&sums) {
+            *line = sums[j];
         }
         T::V::<S>::transpose(&mut block);
         for (row, line) in block[..lanes].iter().enumerate() {

@@ -145,8 +145,9 @@ unsafe fn in_chunks<
     // With 16 registers the compiler would keep the sums of a loop in a loop in memory.
     let tall = M * N > 16;
     let chunk = if tall { CHUNK } else { p.k };
-    // Nor would it keep many of them between stores.
+    // Nor would it keep many of them between stores: such a tile copies a chunk before it uses it.
     let copies_first = COPY && M * N > 20;
+    let copies_along = COPY && !copies_first;
     // Of a product of fewer steps than a chunk no more than there is.
     let each = |lines: usize| (lines * chunk).div_ceil(p.k.max(chunk));
     let (c_lines, next_lines) = (each(M), each(p.next_lines));
@@ -172,7 +173,7 @@ unsafe fn in_chunks<
             let mut right = [V::zero(); N];
             for j in 0..N {
                 right[j] = V::load(b.add(j * V::LANES));
-                if COPY && !copies_first {
+                if copies_along {
                     right[j].store(copy.add(j * V::LANES));
                 }
                 if tall && !copies_first {
@@ -180,7 +181,7 @@ unsafe fn in_chunks<
                 }
             }
             // Between stores the compiler would not keep all sums in registers.
-            let rows: [_; M] = match NEXT || COPY && !copies_first {
+            let rows: [_; M] = match NEXT || copies_along {
                 true => std::array::from_fn(|i| a.wrapping_offset(i as isize * a_row)),
                 false => addresses(a, a_row),
             };
@@ -194,7 +195,7 @@ unsafe fn in_chunks<
             ahead = ahead.wrapping_offset(ahead_step);
             a = a.wrapping_offset(p.a_step);
             b = b.wrapping_offset(if copies_first { (N * V::LANES) as isize } else { b_step });
-            if COPY && !copies_first {
+            if copies_along {
                 copy = copy.wrapping_add(N * V::LANES);
             }
         }
