@@ -484,8 +484,11 @@ class Tensor(Methods):
         """Axes in another order."""
         order = _flat(dims)
         y = self.data.transpose(order)
-        back = np.argsort([d % len(order) for d in order])
-        return Tensor.record(y, (self,), lambda dy: (dy.transpose(back),))
+
+        def vjp(dy: Array) -> Gradients:
+            return (dy.transpose(np.argsort([d % len(order) for d in order])),)
+
+        return Tensor.record(y, (self,), vjp)
 
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """Two axes swapped."""
@@ -495,7 +498,7 @@ class Tensor(Methods):
     @property
     def T(self) -> "Tensor":  # noqa: N802 - NumPy's name
         """Axes in reverse order."""
-        return self.permute(*reversed(range(self.ndim)))
+        return Tensor.record(self.data.T, (self,), lambda dy: (dy.T,))
 
     def squeeze(self, dim: Dims = None) -> "Tensor":
         """Axes of length one removed: all of them or ``dim``; longer ones stay."""

@@ -269,7 +269,12 @@ fn channel_step(group_c: usize, taps: usize) -> usize {
     192usize.div_ceil(taps).clamp(1, group_c.max(1))
 }
 
-fn matrix<T>(from: &[T], rows: usize, columns: usize, stride: usize) -> ArrayView2<'_, T> {
+pub(super) fn matrix<T>(
+    from: &[T],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+) -> ArrayView2<'_, T> {
     let len = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
     ArrayView2::from_shape((rows, columns).strides((stride, 1)), &from[..len])
         .expect("the slice holds the last row")
@@ -279,7 +284,7 @@ fn matrix<T>(from: &[T], rows: usize, columns: usize, stride: usize) -> ArrayVie
 ///
 /// # Safety
 /// No other task touches those numbers.
-unsafe fn rows_mut<'a, T>(
+pub(super) unsafe fn rows_mut<'a, T>(
     whole: &'a threads::Shared<T>,
     first: usize,
     rows: usize,

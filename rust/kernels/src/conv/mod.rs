@@ -6,7 +6,7 @@
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
 //! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
-//! one by one ([`depthwise`]); otherwise taps read windows of the image ([`windows`], [`weight`],
+//! one by one ([`depthwise`]); kernels side by side are one product ([`patches`]); otherwise taps read windows of the image ([`windows`], [`weight`],
 //! [`phases`]), or blocks of columns ([`im2col`]) are multiplied with the weight where lines are short
 //! or channels few.
 
@@ -15,6 +15,7 @@ mod depthwise;
 mod im2col;
 mod lines;
 mod narrow;
+mod patches;
 mod phases;
 mod product;
 mod transform;
@@ -397,6 +398,9 @@ fn run_forward<T: Element>(
         depthwise::forward(shape, x, weight, bias, y);
         return Ok(());
     }
+    if patches::suits(shape) {
+        return patches::forward(shape, x, weight, bias, y);
+    }
     if windows::suits(shape, shape.out[1], shape.group_o()) {
         windows::forward(shape, x, weight, bias, y);
         return Ok(());
@@ -416,6 +420,9 @@ fn run_data<T: Element>(shape: &Shape, dy: &[T], weight: &[T], dx: &mut [T]) -> 
     if depthwise::suits(shape) {
         depthwise::gradients(shape, dy, Some((weight, dx)), None);
         return Ok(());
+    }
+    if patches::suits(shape) {
+        return patches::data_gradient(shape, dy, weight, dx);
     }
     if shape.stride == [1, 1] && windows::suits(shape, shape.image[1], shape.group_c()) {
         windows::data_gradient(shape, dy, weight, dx);
@@ -440,6 +447,9 @@ fn run_weight<T: Element>(shape: &Shape, dy: &[T], x: &[T], dweight: &mut [T]) -
     if depthwise::suits(shape) {
         depthwise::gradients(shape, dy, None, Some((x, dweight)));
         return Ok(());
+    }
+    if patches::suits_weight(shape) {
+        return patches::weight_gradient(shape, dy, x, dweight);
     }
     if weight::suits(shape) {
         weight::gradient(shape, dy, x, dweight);

@@ -90,17 +90,29 @@ unsafe fn tile<S: Isa, T: Element, const M: usize, const N: usize>(
         }
         w = w.wrapping_add(N * lanes);
     }
-    for j in 0..N {
-        let mut block = [T::V::<S>::zero(); MAX_LANES];
-        for (line, sums) in block.iter_mut().zip(&sums) {
-            *line = sums[j];
-        }
-        T::V::<S>::transpose(&mut block);
-        for (row, line) in block[..lanes].iter().enumerate() {
-            let c = c.wrapping_add((j * lanes + row) * target.stride);
-            let before =
-                if target.accumulate { T::V::<S>::load_first(c, M) } else { T::V::<S>::zero() };
-            line.add(before).store_first(c, M);
-        }
+    // By constant places: the compiler would keep sums in memory that a loop picks.
+    turn(sums.map(|sums| sums[0]), c, target);
+    if N > 1 {
+        turn(sums.map(|sums| sums[N - 1]), c.wrapping_add(lanes * target.stride), target);
+    }
+}
+
+/// Writes `M` outputs of each row that the lanes hold to `c`, or adds them.
+///
+/// # Safety
+/// The outputs are there.
+#[inline(always)]
+unsafe fn turn<V: Vector, const M: usize>(
+    sums: [V; M],
+    c: *mut V::Elem,
+    target: Target<'_, V::Elem>,
+) {
+    let mut block = [V::zero(); MAX_LANES];
+    block[..M].copy_from_slice(&sums);
+    V::transpose(&mut block);
+    for (row, line) in block[..V::LANES].iter().enumerate() {
+        let c = c.wrapping_add(row * target.stride);
+        let before = if target.accumulate { V::load_first(c, M) } else { V::zero() };
+        line.add(before).store_first(c, M);
     }
 }

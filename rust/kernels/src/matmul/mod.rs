@@ -2,7 +2,7 @@
 //!
 //! forward:  c = a b         backward: da = dc b', db = a' dc
 //!
-//! [`gemm`] picks a form by shape: tiny products stay in registers; few rows read the right-hand matrix where it lies; some rows
+//! [`gemm`] picks a form by shape: tiny products stay in registers; few long sums are cut into parts; few rows read the right-hand matrix where it lies; some rows
 //! times a transposed matrix are computed as the transposed product; everything else goes through
 //! blocks packed so that the inner loop reads both operands in order (Goto &
 //! van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). An element of `c` is the
@@ -16,6 +16,7 @@
 mod blocked;
 mod epilogue;
 mod linear;
+mod long;
 mod micro;
 mod pack;
 mod shape;
@@ -218,6 +219,8 @@ fn multiply<T: Element>(
     }
     if tiny::suits(&a, &b) {
         tiny::multiply(a, b, c, accumulate, epilogue);
+    } else if long::suits(&a, &b) {
+        long::multiply(a, b, c, accumulate, epilogue);
     } else if turned::suits(&a, &b) {
         turned::multiply(a, b, c, accumulate, epilogue);
     } else if skinny::suits(&a, &b) {

@@ -132,19 +132,21 @@ vectorized! {
         let out = out.as_mut_ptr();
         for k in 0..depth {
             let row = source.wrapping_offset(k as isize * step);
-            for i in (0..whole).step_by(lanes) {
-                let panel = i / width * width;
+            let ahead = row.wrapping_offset(AHEAD as isize * step);
+            for panel in (0..whole).step_by(width) {
                 let wide = width.min(whole - panel);
-                let real = lanes.min(count.saturating_sub(i));
-                // SAFETY: the row holds `count` numbers, and `out` holds `depth` rows of `whole`.
-                unsafe {
-                    let to = out.add(panel * depth + k * wide + i - panel);
-                    let ahead = row.wrapping_offset(AHEAD as isize * step);
-                    T::V::<S>::prefetch_far(ahead.wrapping_add(i));
-                    if real == lanes {
-                        T::V::<S>::load(row.add(i)).store(to);
-                    } else {
-                        T::V::<S>::load_first(row.wrapping_add(i), real).store(to);
+                for i in (0..wide).step_by(lanes) {
+                    let from = panel + i;
+                    let real = lanes.min(count.saturating_sub(from));
+                    // SAFETY: the row holds `count` numbers, and `out` holds `depth` rows of `whole`.
+                    unsafe {
+                        let to = out.add(panel * depth + k * wide + i);
+                        T::V::<S>::prefetch_far(ahead.wrapping_add(from));
+                        if real == lanes {
+                            T::V::<S>::load(row.add(from)).store(to);
+                        } else {
+                            T::V::<S>::load_first(row.wrapping_add(from), real).store(to);
+                        }
                     }
                 }
             }
@@ -258,7 +260,7 @@ unsafe fn store_line<V: Vector>(line: V, to: *mut V::Elem, count: usize, whole: 
 vectorized! {
     /// `depth` lines of `width` numbers: number `i` of line `k` is the one at `k` steps and `i`
     /// places from `source` for `i < count`, and zero beyond.
-    fn lines<S, T: Element>(
+    pub(super) fn lines<S, T: Element>(
         source: *const T,
         step: isize,
         place: isize,
@@ -313,8 +315,12 @@ pub(crate) unsafe fn transposed<S: Isa, T: Element>(
     wide: usize,
 ) {
     let lanes = T::V::<S>::LANES;
-    for k in (0..depth).step_by(lanes) {
-        let steps = lanes.min(depth - k);
+    // Numbers to the first one that begins a line: others would be read with two lines each.
+    let line = lanes * size_of::<T>();
+    let first = (source as usize).wrapping_neg() % line / size_of::<T>();
+    let mut k = 0;
+    while k < depth {
+        let steps = if k == 0 && first > 0 { first } else { lanes }.min(depth - k);
         let mut block = [T::V::<S>::zero(); MAX_LANES];
         for (j, row) in block[..real].iter_mut().enumerate() {
             let from = source.wrapping_offset(j as isize * place).add(k);
@@ -327,6 +333,7 @@ pub(crate) unsafe fn transposed<S: Isa, T: Element>(
             let whole = wide == width && at + lanes <= depth * width;
             store_line(*line, out.add(at), wide, whole);
         }
+        k += steps;
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn suits_along<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
 }
 
 /// Whether by its columns.
-fn across<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
+pub(super) fn across<T>(a: &Mat<T>, b: &Mat<T>) -> bool {
     b.row_stride == 1 && a.rows <= (b.rows / 6).clamp(4, ROWS_ACROSS) && b.rows >= 8
 }
 

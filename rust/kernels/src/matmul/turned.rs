@@ -15,13 +15,17 @@ const ROWS: std::ops::RangeInclusive<usize> = 5..=256;
 /// Columns of the result in a task at most.
 const COLUMNS: usize = 192;
 
+/// Columns of a right matrix up to which rows of the left one are better read once, for dot products.
+const FEW_COLUMNS: usize = 4;
+
 /// Rows up to which dot products are better where a tile one vector wide is slow.
 const DOTS: usize = 16;
 
 /// Whether the shapes are of this kind.
 pub(super) fn suits<T: Element>(a: &Mat<T>, b: &Mat<T>) -> bool {
     let dots = is_narrow_slow::<T>() && a.rows <= DOTS && skinny::suits(a, b);
-    let fits = ROWS.contains(&a.rows) && b.columns >= (2 * a.rows).max(64) && b.rows >= 16;
+    let fits =
+        ROWS.contains(&a.rows) && b.columns >= (2 * a.rows).max(64) && b.rows >= a.rows.max(16);
     b.row_stride == 1 && fits && !dots
 }
 
@@ -52,10 +56,11 @@ pub(super) fn multiply<T: Element>(
     });
 }
 
-/// Whether the left matrix lies column after column and the right one has few: turned over, the left
-/// one is read once, where it lies.
+/// Whether the right matrix has few columns: turned over, the left one is read once, where it lies.
 pub(super) fn suits_few_columns<T: Copy>(a: &Mat<T>, b: &Mat<T>) -> bool {
-    a.row_stride == 1 && a.rows > 1 && skinny::suits_along(&b.turned(), &a.turned())
+    let (left, right) = (b.turned(), a.turned());
+    let across = b.columns <= FEW_COLUMNS && skinny::across(&left, &right);
+    a.rows > 1 && (a.row_stride == 1 && skinny::suits_along(&left, &right) || across)
 }
 
 /// The product of such matrices.

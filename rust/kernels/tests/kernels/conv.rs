@@ -197,6 +197,24 @@ fn narrow_lines_match_the_definition() {
 }
 
 #[test]
+fn kernels_side_by_side_match_the_definition() {
+    let side = |kernel: [usize; 2], pad| options(kernel, pad, [1, 1]);
+    let none = [[0, 0]; 2];
+    check([2, 3, 48, 32], [20, 3, 16, 16], &side([16, 16], none), 4e-6);
+    check([9, 3, 32, 40], [10, 3, 4, 4], &side([4, 4], none), 2e-6);
+    check([4, 20, 64, 36], [8, 20, 2, 2], &side([2, 2], none), 2e-6);
+    check([5, 3, 17, 20], [6, 3, 8, 5], &side([8, 5], none), 2e-6);
+    // Lines and columns that no kernel sees, several parts of an image, few outputs of many.
+    check([4, 40, 67, 58], [5, 40, 2, 4], &side([2, 4], none), 4e-6);
+    check([7, 5, 6, 9], [9, 5, 3, 4], &side([3, 4], none), 2e-6);
+    check([6, 4, 1, 50], [7, 4, 1, 5], &side([1, 5], none), 2e-6);
+    // The last kernel sees zeros behind the image.
+    check([2, 3, 7, 14], [4, 3, 4, 5], &side([4, 5], [[0, 1], [0, 2]]), 2e-6);
+    let grouped = Options { groups: 3, ..side([4, 4], none) };
+    check([2, 12, 20, 24], [27, 4, 4, 4], &grouped, 2e-6);
+}
+
+#[test]
 fn small_images_match_the_definition() {
     let plain = |stride, pad| options([stride; 2], [[pad; 2]; 2], [1, 1]);
     check([70, 20, 4, 4], [9, 20, 3, 3], &plain(2, 1), 2e-6);

@@ -28,7 +28,7 @@ fn assert_close<T: Element>(got: ArrayView2<'_, T>, expected: &Array2<f64>, what
     }
 }
 
-const SIZES: [(usize, usize, usize); 33] = [
+const SIZES: [(usize, usize, usize); 41] = [
     (20, 1100, 129),
     (5, 16, 64),
     (1, 1, 1),
@@ -62,6 +62,14 @@ const SIZES: [(usize, usize, usize); 33] = [
     (8, 41, 1000),
     (900, 5, 40),
     (70, 8, 129),
+    (4, 4, 4),
+    (13, 19, 10),
+    (9, 33, 6),
+    (20, 20, 5000),
+    (33, 100, 2100),
+    (2, 128, 3000),
+    (1000, 1, 100),
+    (70, 3, 700),
 ];
 
 fn all_forms<T: Element>() {
@@ -135,6 +143,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         (5, 4000, 512),
         (16, 400, 900),
         (64, 64, 64),
+        (20, 20, 5000),
     ] {
         let (a, b) = (noise::<f32, _>((m, k), 1), noise::<f32, _>((k, n), 2));
         let mut results = Vec::new();
