@@ -35,6 +35,7 @@ class _Silence(threading.local):
 
 
 _silence = _Silence()
+_MINUS = {dtype: np.array(-1, dtype) for dtype in FLOATS}
 _add_reduce: Callable[..., Any] = np.add.reduce
 _multiply_reduce: Callable[..., Any] = np.multiply.reduce
 
@@ -70,13 +71,33 @@ def apply(ufunc: np.ufunc, a: Array, b: Array) -> Array:
 
     Infinities and NaN come as from the kernels: without a warning.
     """
-    if (a.size >= _RECYCLED or b.size >= _RECYCLED) and a.dtype == b.dtype and a.dtype in FLOATS:
+    m, n = a.size, b.size
+    large = m >= _RECYCLED or n >= _RECYCLED or (m * n >= _RECYCLED and _outgrows(a, b))
+    if large and a.dtype == b.dtype and a.dtype in FLOATS:
         kernel = _THREADED.get(ufunc)
         if kernel is not None:
             return kernel(a, b)
         shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
         return _silence.run(ufunc, a, b, out=empty(shape, a.dtype))
     y = _silence.run(ufunc, a, b)
+    return y if type(y) is np.ndarray else np.asarray(y)
+
+
+def _outgrows(a: Array, b: Array) -> bool:
+    """Whether small arrays make a large one together."""
+    shape, other = (a.shape, b.shape) if a.ndim >= b.ndim else (b.shape, a.shape)
+    if shape == other:
+        return False
+    pairs = zip(shape[len(shape) - len(other) :], other, strict=True)
+    inner = [n if m == 1 else m for n, m in pairs]
+    return math.prod(shape[: len(shape) - len(other)]) * math.prod(inner) >= _RECYCLED
+
+
+def negative(x: Array) -> Array:
+    """``-x``, on all threads where that pays."""
+    if x.size >= _RECYCLED and x.dtype in FLOATS:
+        return _kernels.arithmetic_multiply(x, _MINUS[x.dtype])
+    y = np.negative(x)
     return y if type(y) is np.ndarray else np.asarray(y)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import lamina
 from lamina import arrays, tape
-from lamina.arrays import Array, Dims, apply, apply_unary, empty, sum_to
+from lamina.arrays import Array, Dims, apply, apply_unary, empty, negative, sum_to
 from lamina.methods import Methods
 from lamina.tape import Gradients, Node, state
 
@@ -282,7 +282,7 @@ class Tensor(Methods):
         return Tensor.record(
             apply(np.subtract, x, y),
             (self, other),
-            lambda dy: (sum_to(dy, a), sum_to(apply_unary(np.negative, dy), b) if needs else None),
+            lambda dy: (sum_to(dy, a), sum_to(negative(dy), b) if needs else None),
         )
 
     def __mul__(self, other: "Operand") -> "Tensor":
@@ -308,7 +308,7 @@ class Tensor(Methods):
             da = apply(np.divide, dy, b)
             return (
                 sum_to(da, a.shape) if needs[0] else None,
-                sum_to(apply_unary(np.negative, apply(np.multiply, da, y)), b.shape)
+                sum_to(negative(apply(np.multiply, da, y)), b.shape)
                 if needs[1]
                 else None,
             )
@@ -355,8 +355,8 @@ class Tensor(Methods):
         return wrap(apply(np.floor_divide, *self._pair(other)[1:]))
 
     def __neg__(self) -> "Tensor":
-        y = apply_unary(np.negative, self.data)
-        return Tensor.record(y, (self,), lambda dy: (apply_unary(np.negative, dy),))
+        y = negative(self.data)
+        return Tensor.record(y, (self,), lambda dy: (negative(dy),))
 
     def __radd__(self, other: "Operand") -> "Tensor":
         return self + other
