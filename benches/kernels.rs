@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lamina_kernels::matmul::Activation;
 use lamina_kernels::{conv, matmul, softmax};
-use ndarray::{Array2, Array4};
+use ndarray::{Array2, Array3, Array4};
 
 fn products(c: &mut Criterion) {
     let mut group = c.benchmark_group("matmul");
@@ -33,7 +33,7 @@ fn images(c: &mut Criterion) {
 }
 
 fn rows(c: &mut Criterion) {
-    let x = Array2::<f32>::from_shape_fn((4096, 768), |(i, j)| ((i * j) % 17) as f32);
+    let x = Array3::<f32>::from_shape_fn((4096, 768, 1), |(i, j, _)| ((i * j) % 17) as f32);
     c.bench_function("softmax 4096x768", |bench| bench.iter(|| softmax::forward(x.view())));
 }
 

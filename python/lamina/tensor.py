@@ -308,9 +308,7 @@ class Tensor(Methods):
             da = apply(np.divide, dy, b)
             return (
                 sum_to(da, a.shape) if needs[0] else None,
-                sum_to(negative(apply(np.multiply, da, y)), b.shape)
-                if needs[1]
-                else None,
+                sum_to(negative(apply(np.multiply, da, y)), b.shape) if needs[1] else None,
             )
 
         return Tensor.record(y, (self, other), vjp)

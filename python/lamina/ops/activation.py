@@ -1,5 +1,7 @@
 """Activations and element-wise functions, on tensors of any shape."""
 
+import math
+
 import numpy as np
 
 from lamina import _kernels, arrays
@@ -76,22 +78,16 @@ def glu(input: Operand, dim: int = -1) -> Tensor:
     x = as_floating(input)
     if not -x.ndim <= dim < x.ndim or x.shape[dim] % 2:
         raise ValueError(f"glu: dim: expected an axis of even length, got {dim} of {x.shape}")
-    half, before = x.shape[dim] // 2, (slice(None),) * (dim % x.ndim)
-    a, b = x.data[(*before, slice(half))], x.data[(*before, slice(half, None))]
-    share = sigmoid(b).data
+    shape, at = x.shape, dim % x.ndim
+    # The halves of an axis follow each other, whatever comes after it.
+    after = math.prod(shape[at + 1 :]) * (shape[at] // 2)
+    halves = arrays.reshape(x.data, (math.prod(shape[:at]), 2, after))
+    y = _kernels.glu_forward(halves).reshape(*shape[:at], shape[at] // 2, *shape[at + 1 :])
 
     def vjp(dy: Array) -> Gradients:
-        dx = arrays.empty(x.shape, x.dtype)
-        da = dx[(*before, slice(half))]
-        da[...] = arrays.apply(np.multiply, dy, share)
-        dx[(*before, slice(half, None))] = arrays.apply(
-            np.multiply,
-            arrays.apply(np.multiply, da, a),
-            arrays.apply(np.subtract, np.ones((), x.dtype), share),
-        )
-        return (dx,)
+        return (_kernels.glu_backward(dy.reshape(-1, after), halves).reshape(shape),)
 
-    return Tensor.record(arrays.apply(np.multiply, a, share), (x,), vjp)
+    return Tensor.record(y, (x,), vjp)
 
 
 def hardsigmoid(input: Operand) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from lamina import _kernels, tape
-from lamina.arrays import FLOATS, Array, axis, zeros
+from lamina.arrays import FLOATS, Array, axis, reshape, zeros
 from lamina.ops.join import where
 from lamina.tensor import Operand, Tensor, as_tensor
 
@@ -165,14 +165,19 @@ def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
         raise ValueError(f"gather: index: expected a shape within {data.shape}, got {ids.shape}")
     if not data.ndim:
         return x.clone()
-    if ids.size and not 0 <= ids.min() <= ids.max() < data.shape[at]:
+    shape, dtype = data.shape, data.dtype
+    if ids.shape[:at] + ids.shape[at + 1 :] == shape[:at] + shape[at + 1 :] and dtype in FLOATS:
+        try:
+            return _gather(x, at, ids.astype(np.int64, copy=False))
+        except ValueError:
+            pass  # What is outside is named below.
+    if ids.size and not 0 <= ids.min() <= ids.max() < shape[at]:
         raise IndexError(
-            f"gather: index: expected 0 to {data.shape[at] - 1}, got {ids.min()} to {ids.max()}"
+            f"gather: index: expected 0 to {shape[at] - 1}, got {ids.min()} to {ids.max()}"
         )
     key = list(np.ogrid[tuple(slice(n) for n in ids.shape)])
     key[at] = ids
     places = tuple(key)
-    shape, dtype = data.shape, data.dtype
 
     def vjp(dy: Array) -> tuple[Array]:
         dx = zeros(shape, dtype)
@@ -180,6 +185,20 @@ def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
         return (dx,)
 
     return Tensor.record(data[places], (x,), vjp)
+
+
+def _gather(x: Tensor, at: int, ids: Array) -> Tensor:
+    """:func:`gather` for an index as long as ``x`` on all axes but ``at``."""
+    shape, chosen = x.data.shape, ids.shape
+    before, after = math.prod(shape[:at]), math.prod(shape[at + 1 :])
+    index = ids.reshape(before, chosen[at], after)
+    y = _kernels.gather_forward(reshape(x.data, (before, shape[at], after)), index)
+
+    def vjp(dy: Array) -> tuple[Array]:
+        dx = _kernels.gather_backward(reshape(dy, index.shape), index, shape[at])
+        return (dx.reshape(shape),)
+
+    return Tensor.record(y.reshape(chosen), (x,), vjp)
 
 
 def masked_fill(input: Operand, mask: Operand, value: Operand) -> Tensor:
@@ -201,8 +220,18 @@ def _triangle(op: str, input: Operand, diagonal: int, lower: bool) -> Tensor:
     x = as_tensor(input)
     if x.ndim < 2:
         raise ValueError(f"{op}: input: expected at least 2 axes, got shape {x.shape}")
-    kept = np.tri(x.shape[-2], x.shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
-    return where(kept if lower else ~kept, x, 0)
+    shape = x.data.shape
+    if x.data.dtype not in FLOATS:
+        kept = np.tri(shape[-2], shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
+        return where(kept if lower else ~kept, x, 0)
+    sizes = math.prod(shape[:-2]), *shape[-2:]
+    # Diagonals farther off are alike.
+    diagonal = max(-shape[-2] - 1, min(operator.index(diagonal), shape[-1] + 1))
+
+    def of(data: Array) -> Array:
+        return _kernels.triangle(reshape(data, sizes), diagonal, lower).reshape(shape)
+
+    return Tensor.record(of(x.data), (x,), lambda dy: (of(dy),))
 
 
 def argsort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Tensor:

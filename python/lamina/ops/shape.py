@@ -12,6 +12,9 @@ from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
 
 _Slices = tuple[slice, ...]
 
+# Rows up to which it takes longer to fill the ends of each than the whole.
+_SHORT = 256
+
 
 def pad(
     input: Operand,
@@ -64,7 +67,12 @@ def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
         for n, (before, after) in zip(lengths, pairs, strict=True)
     )
     y = empty(lengths, x.dtype)
-    y.fill(value)
+    if lengths[-1:] < (_SHORT,):
+        y.fill(value)
+    else:
+        for axis, part in enumerate(outer):
+            y[_at(axis, slice(0, part.start))] = value
+            y[_at(axis, slice(part.stop, None))] = value
     y[outer] = x.data[inner]
 
     def vjp(dy: Array) -> Gradients:

@@ -1,5 +1,6 @@
 """Softmax and log-softmax."""
 
+import math
 from collections.abc import Callable
 
 from lamina import _kernels
@@ -9,6 +10,9 @@ from lamina.tensor import Array, Operand, Tensor, as_tensor
 
 _Forward = Callable[[Array], Array]
 _Backward = Callable[[Array, Array], Array]
+
+# Columns from which on they are faster side by side than each copied into a row.
+_SIDE_BY_SIDE = 16
 
 
 def softmax(input: Operand, dim: int = -1) -> Tensor:
@@ -28,16 +32,21 @@ def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> 
         return _over_axis(x.reshape(1), dim, forward, backward).reshape(())
     if not -data.ndim <= dim < data.ndim:
         raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
-    moved = data.swapaxes(dim, -1)
-    shape = moved.shape
-    rows = forward(
-        reshape(moved, (data.size // shape[-1], shape[-1]))
-        if data.size
-        else moved.reshape(0, max(shape[-1], 1))
-    )
+    shape, at = data.shape, dim % data.ndim
+    after = math.prod(shape[at + 1 :])
+    if not data.size or not 1 < after < _SIDE_BY_SIDE:
+        sizes = math.prod(shape[:at]), shape[at], after
+        y = forward(reshape(data, sizes))
+
+        def along(dy: Array) -> Gradients:
+            return (backward(reshape(dy, sizes), y).reshape(shape),)
+
+        return Tensor.record(y.reshape(shape), (x,), along)
+    moved = data.swapaxes(dim, -1).shape
+    rows = forward(reshape(data.swapaxes(dim, -1), (data.size // moved[-1], moved[-1], 1)))
 
     def vjp(dy: Array) -> Gradients:
         dx = backward(reshape(dy.swapaxes(dim, -1), rows.shape), rows)
-        return (dx.reshape(shape).swapaxes(dim, -1),)
+        return (dx.reshape(moved).swapaxes(dim, -1),)
 
-    return Tensor.record(rows.reshape(shape).swapaxes(dim, -1), (x,), vjp)
+    return Tensor.record(rows.reshape(moved).swapaxes(dim, -1), (x,), vjp)

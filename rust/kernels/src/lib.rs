@@ -14,6 +14,7 @@ pub mod dropout;
 pub mod element;
 pub mod embedding;
 pub mod error;
+pub mod glu;
 // The unit tests need few of them.
 #[cfg(not(test))]
 pub mod instances;
@@ -30,6 +31,7 @@ mod planes;
 pub mod pooling;
 pub mod recurrent;
 pub mod reduction;
+pub mod selection;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

@@ -1,7 +1,9 @@
 //! Activations and element-wise functions.
 
 use lamina_kernels::activation::{self, Activation};
-use numpy::{IntoPyArray, IxDyn};
+use lamina_kernels::glu;
+use ndarray::{Ix2, Ix3, IxDyn};
+use numpy::IntoPyArray;
 use pyo3::prelude::*;
 
 use crate::convert::{array, by_dtype, enter, raise};
@@ -44,6 +46,37 @@ pub(crate) fn activation_backward<'py>(
         let (dy, kept) = (dy.c_order()?, kept.c_order()?);
         let work = || activation::backward(kind, dy.view(), kept.view());
         let dx = enter(py, "activation", kind.cost(kept.len()), work)?;
+        Ok(dx.into_pyarray(py).into_any())
+    })
+}
+
+/// The gated linear unit: of `x`, two halves each, the first times the logistic function of the second.
+#[pyfunction]
+#[pyo3(signature = (x, /))]
+pub(crate) fn glu_forward<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let x = array::<T, Ix3>("x", x)?;
+        let x = x.c_order()?;
+        let y = enter(py, "activation", x.len(), || glu::forward(x.view()))?;
+        Ok(y.into_pyarray(py).into_any())
+    })
+}
+
+/// Gradient of its input.
+#[pyfunction]
+#[pyo3(signature = (dy, x, /))]
+pub(crate) fn glu_backward<'py>(
+    py: Python<'py>,
+    dy: &Bound<'py, PyAny>,
+    x: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let (dy, x) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix3>("x", x)?);
+        let (dy, x) = (dy.c_order()?, x.c_order()?);
+        let dx = enter(py, "activation", x.len(), || glu::backward(dy.view(), x.view()))?;
         Ok(dx.into_pyarray(py).into_any())
     })
 }

@@ -30,6 +30,7 @@ mod pooling;
 mod profile;
 mod recurrent;
 mod reduction;
+mod selection;
 mod softmax;
 mod system;
 mod text;
@@ -42,7 +43,7 @@ mod _kernels {
     use super::{Bound, PyModule, PyResult, system};
 
     #[pymodule_export]
-    use crate::activation::{activation_backward, activation_forward};
+    use crate::activation::{activation_backward, activation_forward, glu_backward, glu_forward};
     #[pymodule_export]
     use crate::arithmetic::{
         arithmetic_add, arithmetic_choose, arithmetic_divide, arithmetic_maximum,
@@ -124,6 +125,8 @@ mod _kernels {
         reduction_moments_backward, reduction_norm, reduction_norm_backward, reduction_product,
         reduction_product_backward, reduction_scan, reduction_smallest, reduction_sum,
     };
+    #[pymodule_export]
+    use crate::selection::{gather_backward, gather_forward, triangle};
     #[pymodule_export]
     use crate::softmax::{
         log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward,

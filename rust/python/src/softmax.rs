@@ -1,13 +1,13 @@
 //! Softmax and log-softmax.
 
 use lamina_kernels::softmax;
-use ndarray::Ix2;
+use ndarray::Ix3;
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 
 use crate::convert::{array, by_dtype, enter};
 
-/// Softmax of each row.
+/// Softmax along the middle axis.
 #[pyfunction]
 #[pyo3(signature = (x, /))]
 pub(crate) fn softmax_forward<'py>(
@@ -15,7 +15,7 @@ pub(crate) fn softmax_forward<'py>(
     x: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
-        let x = array::<T, Ix2>("x", x)?;
+        let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
         let y = enter(py, "softmax", x.len() * 4, || softmax::forward(x.view()))?;
         Ok(y.into_pyarray(py).into_any())
@@ -31,14 +31,14 @@ pub(crate) fn softmax_backward<'py>(
     y: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(y, T => {
-        let (dy, y) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix2>("y", y)?);
+        let (dy, y) = (array::<T, Ix3>("dy", dy)?, array::<T, Ix3>("y", y)?);
         let (dy, y) = (dy.c_order()?, y.c_order()?);
         let dx = enter(py, "softmax", y.len() * 2, || softmax::backward(dy.view(), y.view()))?;
         Ok(dx.into_pyarray(py).into_any())
     })
 }
 
-/// Logarithm of the softmax of each row.
+/// Logarithm of the softmax along the middle axis.
 #[pyfunction]
 #[pyo3(signature = (x, /))]
 pub(crate) fn log_softmax_forward<'py>(
@@ -46,7 +46,7 @@ pub(crate) fn log_softmax_forward<'py>(
     x: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
-        let x = array::<T, Ix2>("x", x)?;
+        let x = array::<T, Ix3>("x", x)?;
         let x = x.c_order()?;
         let y = enter(py, "softmax", x.len() * 4, || softmax::log_forward(x.view()))?;
         Ok(y.into_pyarray(py).into_any())
@@ -62,7 +62,7 @@ pub(crate) fn log_softmax_backward<'py>(
     y: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(y, T => {
-        let (dy, y) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix2>("y", y)?);
+        let (dy, y) = (array::<T, Ix3>("dy", dy)?, array::<T, Ix3>("y", y)?);
         let (dy, y) = (dy.c_order()?, y.c_order()?);
         let dx = enter(py, "softmax", y.len() * 4, || softmax::log_backward(dy.view(), y.view()))?;
         Ok(dx.into_pyarray(py).into_any())

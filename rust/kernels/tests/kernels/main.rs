@@ -11,6 +11,7 @@ mod conv;
 mod cross_entropy;
 mod ctc;
 mod embedding;
+mod glu;
 mod interpolation;
 mod layout;
 mod loss;
@@ -21,6 +22,7 @@ mod order;
 mod pooling;
 mod recurrent;
 mod reduction;
+mod selection;
 mod softmax;
 
 /// Numbers without pattern in `[-1, 1)`, the same ones for the same seed.

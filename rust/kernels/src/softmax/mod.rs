@@ -1,71 +1,91 @@
-//! Softmax and log-softmax over the last axis.
+//! Softmax and log-softmax along an axis.
 //!
 //! softmax:      y = exp(x - max x) / sum exp(x - max x)     dx = y * (dy - sum(dy * y))
 //! log-softmax:  y = x - max x - ln sum exp(x - max x)       dx = dy - exp(y) * sum(dy)
 
-use ndarray::{Array2, ArrayView2};
+mod columns;
+
+use ndarray::{Array3, ArrayView3, CowArray, Ix3};
 
 use crate::simd::{Isa, Vector};
 use crate::{Element, Result, check_shape, memory, threads, vectorized};
 
-/// Softmax of each row of `x` `[R, C]`. A row of `-inf` gives NaN, as in NumPy.
-pub fn forward<T: Element>(x: ArrayView2<'_, T>) -> Result<Array2<T>> {
-    Ok(map_rows(x, softmax_row))
+/// Softmax of `x` `[O, N, I]` along its middle axis. Where all numbers are `-inf` it is NaN, as in NumPy.
+pub fn forward<T: Element>(x: ArrayView3<'_, T>) -> Result<Array3<T>> {
+    Ok(of_one(x, softmax_row, columns::forward::<T, false>))
 }
 
-/// Logarithm of the softmax of each row of `x` `[R, C]`.
-pub fn log_forward<T: Element>(x: ArrayView2<'_, T>) -> Result<Array2<T>> {
-    Ok(map_rows(x, log_softmax_row))
+/// Logarithm of the softmax of `x` `[O, N, I]` along its middle axis.
+pub fn log_forward<T: Element>(x: ArrayView3<'_, T>) -> Result<Array3<T>> {
+    Ok(of_one(x, log_softmax_row, columns::forward::<T, true>))
 }
 
-/// Gradient of the input of softmax from that of the output, `dy`, and the output `y`, `[R, C]`.
-pub fn backward<T: Element>(dy: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Array2<T>> {
+/// Gradient of the input of softmax from that of the output, `dy`, and the output `y`, `[O, N, I]`.
+pub fn backward<T: Element>(dy: ArrayView3<'_, T>, y: ArrayView3<'_, T>) -> Result<Array3<T>> {
     check_shape("softmax_backward", "dy", y.shape(), dy.shape())?;
-    Ok(zip_rows(dy, y, softmax_row_backward))
+    Ok(of_two(dy, y, softmax_row_backward, columns::backward::<T, false>))
 }
 
-/// Gradient of the input of log-softmax from `dy` and the output `y`, both `[R, C]`.
-pub fn log_backward<T: Element>(dy: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Array2<T>> {
+/// Gradient of the input of log-softmax from `dy` and the output `y`, both `[O, N, I]`.
+pub fn log_backward<T: Element>(dy: ArrayView3<'_, T>, y: ArrayView3<'_, T>) -> Result<Array3<T>> {
     check_shape("log_softmax_backward", "dy", y.shape(), dy.shape())?;
-    Ok(zip_rows(dy, y, log_softmax_row_backward))
+    Ok(of_two(dy, y, log_softmax_row_backward, columns::backward::<T, true>))
 }
 
-fn map_rows<T: Element>(x: ArrayView2<'_, T>, row: fn(&[T], &mut [T])) -> Array2<T> {
-    let (rows, columns) = x.dim();
+/// `row` of each row where these lie one after the other, else `columns` of the whole.
+fn of_one<T: Element>(
+    x: ArrayView3<'_, T>,
+    row: fn(&[T], &mut [T]),
+    columns: fn(&[T], [usize; 3], &mut [T]),
+) -> Array3<T> {
+    let dims @ (outer, n, inner) = x.dim();
     let x = x.as_standard_layout();
-    let x = x.as_slice().expect("standard layout");
-    let mut y = memory::unfilled_array((rows, columns));
-    let step = threads::piece_len(rows, columns) * columns;
+    let x = flat(&x);
+    let mut y = memory::unfilled_array(dims);
     let out = y.as_slice_mut().expect("a new array");
-    threads::for_each_piece(out, step, rows * columns, |piece, y| {
+    if inner != 1 {
+        columns(x, [outer, n, inner], out);
+        return y;
+    }
+    let step = threads::piece_len(outer, n) * n;
+    threads::for_each_piece(out, step, x.len(), |piece, y| {
         let x = &x[piece * step..][..y.len()];
-        for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
             row(x, y);
         }
     });
     y
 }
 
-fn zip_rows<T: Element>(
-    dy: ArrayView2<'_, T>,
-    y: ArrayView2<'_, T>,
+/// The same for two arrays.
+fn of_two<T: Element>(
+    dy: ArrayView3<'_, T>,
+    y: ArrayView3<'_, T>,
     row: fn(&[T], &[T], &mut [T]),
-) -> Array2<T> {
-    let (rows, columns) = y.dim();
+    columns: fn(&[T], &[T], [usize; 3], &mut [T]),
+) -> Array3<T> {
+    let dims @ (outer, n, inner) = y.dim();
     let (dy, y) = (dy.as_standard_layout(), y.as_standard_layout());
-    let dy = dy.as_slice().expect("standard layout");
-    let y = y.as_slice().expect("standard layout");
-    let mut dx = memory::unfilled_array((rows, columns));
-    let step = threads::piece_len(rows, columns) * columns;
+    let (dy, y) = (flat(&dy), flat(&y));
+    let mut dx = memory::unfilled_array(dims);
     let out = dx.as_slice_mut().expect("a new array");
-    threads::for_each_piece(out, step, rows * columns, |piece, dx| {
+    if inner != 1 {
+        columns(dy, y, [outer, n, inner], out);
+        return dx;
+    }
+    let step = threads::piece_len(outer, n) * n;
+    threads::for_each_piece(out, step, y.len(), |piece, dx| {
         let range = piece * step..piece * step + dx.len();
-        let rows = dy[range.clone()].chunks_exact(columns).zip(y[range].chunks_exact(columns));
-        for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(columns)) {
+        let rows = dy[range.clone()].chunks_exact(n).zip(y[range].chunks_exact(n));
+        for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(n)) {
             row(dy, y, dx);
         }
     });
     dx
+}
+
+fn flat<'a, T>(x: &'a CowArray<'_, T, Ix3>) -> &'a [T] {
+    x.as_slice().expect("standard layout")
 }
 
 /// Largest number, `-inf` where there is none, passing over NaN, of which the exponentials make one of
