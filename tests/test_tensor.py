@@ -39,6 +39,33 @@ def test_large_arrays_broadcast_as_in_numpy(rng, shape, dtype):
         np.testing.assert_array_equal(operate(Tensor(a), Tensor(b)).data, operate(a, b))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_small_arrays_make_a_large_one_as_in_numpy(rng, dtype):
+    for m, n in [
+        ((8, 1, 50), (1, 60, 1)),
+        ((300,), (80, 1)),
+        ((4, 1, 70), (80, 1)),
+        ((150,), (150,)),
+    ]:
+        a, b = rng.integers(-9, 9, m).astype(dtype), rng.integers(-9, 9, n).astype(dtype)
+        for operate in (lambda a, b: a + b, lambda a, b: a - b, lambda a, b: b * a):
+            y = operate(Tensor(a), Tensor(b))
+            np.testing.assert_array_equal(y.data, operate(a, b))
+            assert y.dtype == dtype
+    with pytest.raises(ValueError, match="broadcast"):
+        Tensor(np.ones((130, 120), dtype)) + Tensor(np.ones((130, 7), dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_negatives_of_large_arrays(rng, dtype):
+    x = rng.integers(-9, 9, (200, 300)).astype(dtype)
+    y = -Tensor(x.T)
+    np.testing.assert_array_equal(y.data, -x.T)
+    assert y.dtype == dtype
+    if dtype != np.int64:
+        np.testing.assert_array_equal(np.signbit(y.data), np.signbit(-x.T))
+
+
 UNARY = {
     "neg": lambda x: -x,
     "abs": lambda x: x.abs(),

@@ -246,6 +246,12 @@ def test_prelu_and_glu_against_their_definitions(rng):
     check_grads(ops.prelu, Tensor(x, requires_grad=True), one)
     halves = x[:, :2] / (1 + np.exp(-x[:, 2:]))
     np.testing.assert_allclose(ops.glu(x, 1).data, halves, rtol=1e-12)
+    for dim in (0, 1):
+        check_grads(lambda x, dim=dim: ops.glu(x, dim), Tensor(x, requires_grad=True))
+    turned = ops.glu(x.transpose(2, 1, 0), 1).data
+    np.testing.assert_allclose(turned, halves.transpose(2, 1, 0), rtol=1e-12)
+    assert ops.glu(np.ones((0, 4), np.float32)).shape == (0, 2)
+    assert ops.glu(np.ones((4, 0), np.float32)).shape == (4, 0)
     with pytest.raises(
         ValueError, match=r"prelu: weight: expected shape \[1\] or \[4\], got \[3\]"
     ):

@@ -208,6 +208,54 @@ def test_gather(rng):
         ops.gather(x, 1, np.zeros((1, 1, 1)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("ids", [np.int64, np.int32, np.uint8])
+def test_gather_along_any_axis(rng, dtype, ids):
+    x = rng.integers(-9, 9, (3, 4, 5)).astype(dtype).transpose(1, 0, 2)
+    for dim, n in enumerate(x.shape):
+        for count in (0, 1, 7):
+            index = rng.integers(0, n, (*x.shape[:dim], count, *x.shape[dim + 1 :])).astype(ids)
+            expected = np.take_along_axis(x, index.astype(np.int64), dim)
+            y = ops.gather(x, dim, index)
+            np.testing.assert_array_equal(y.data, expected)
+            assert y.dtype == dtype
+    for bad in (-1, 4):
+        with pytest.raises(IndexError, match=f"gather: index: expected 0 to 3, got .*{bad}"):
+            ops.gather(x, 0, np.full((1, 3, 5), bad))
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_gradients_of_gather_add_up(rng, dim):
+    x = Tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
+    shape = list(x.shape)
+    shape[dim] = 6
+    index = rng.integers(0, x.shape[dim], shape)
+    check_grads(lambda x: ops.gather(x, dim, index), x)
+    # What the caller does to the index later is no matter.
+    x = Tensor(x.data, requires_grad=True)
+    y = ops.gather(x, dim, index)
+    expected = np.zeros(x.shape)
+    for place in np.ndindex(*shape):
+        to = list(place)
+        to[dim] = index[place]
+        expected[tuple(to)] += 1
+    index[:] = 0
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_triangles_of_any_shape_and_type(rng):
+    for shape in [(1, 1), (5, 2, 3, 7), (2, 0, 3), (3, 0), (2, 40, 30)]:
+        for dtype in (np.float32, np.float64, np.int64):
+            x = rng.integers(1, 9, shape).astype(dtype)[..., ::-1]
+            for k in (-100, -3, 0, 2, 100):
+                np.testing.assert_array_equal(ops.tril(x, k).data, np.tril(x, k))
+                np.testing.assert_array_equal(ops.triu(x, k).data, np.triu(x, k))
+    x = Tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
+    check_grads(lambda x: ops.tril(x, 1), x)
+    check_grads(lambda x: ops.triu(x, -(10**30)), x)
+
+
 def test_masks_and_triangles(rng):
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
     y = Tensor(x).masked_fill(x > 0, -1)

@@ -29,6 +29,16 @@ def test_constants_and_what_is_cut_off(rng):
     assert ops.pad(np.arange(3), (np.int64(1), 0)).dtype == np.int64
 
 
+def test_long_rows_are_padded_at_their_ends(rng):
+    x = rng.standard_normal((2, 3, 400))
+    pairs = [(1, 0), (0, 2), (3, 5)]
+    expected = np.pad(x, pairs, constant_values=-1.5)
+    np.testing.assert_array_equal(ops.pad(x, (3, 5, 0, 2, 1, 0), value=-1.5).data, expected)
+    np.testing.assert_array_equal(
+        ops.pad(x, (-3, 5)).data, np.pad(x, [(0, 0)] * 2 + [(0, 5)])[..., 3:]
+    )
+
+
 def test_one_hot(rng):
     ids = rng.integers(0, 4, (2, 3))
     np.testing.assert_array_equal(ops.one_hot(ids, 4).data, np.eye(4, dtype=np.int64)[ids])

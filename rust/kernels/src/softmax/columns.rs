@@ -13,16 +13,16 @@ const MOST: usize = 1024;
 const LEAST: usize = 64;
 /// Numbers of a strip, which stay in the second cache from one pass over them to the next.
 const NUMBERS: usize = 1 << 16;
+/// Numbers of a task where strips are smaller.
+const PIECE: usize = 1 << 12;
 /// Strips at least, where they are not too narrow.
 const STRIPS: usize = 8;
 
 /// Softmax of `x` `[O, N, I]`, or its logarithm.
 pub(super) fn forward<T: Element, const LOG: bool>(x: &[T], dims: [usize; 3], y: &mut [T]) {
     let y = Shared::new(y);
-    each_strip(dims, |strip| {
-        let mut max = [T::of(f64::NEG_INFINITY); MOST];
-        let mut sums = [T::zero(); MOST];
-        let (max, sums) = (&mut max[..strip.width], &mut sums[..strip.width]);
+    each_strip(dims, |strip, max, sums| {
+        max.fill(T::of(f64::NEG_INFINITY));
         for row in strip.rows() {
             raise(&x[row], max);
         }
@@ -32,7 +32,7 @@ pub(super) fn forward<T: Element, const LOG: bool>(x: &[T], dims: [usize; 3], y:
             add_exponentials(&x[row], max, sums, y);
         }
         if LOG {
-            max.iter_mut().zip(sums).for_each(|(max, sum)| *max += sum.ln());
+            max.iter_mut().zip(&*sums).for_each(|(max, sum)| *max += sum.ln());
             for row in strip.rows() {
                 // SAFETY: as above.
                 let y = unsafe { y.slice(row.clone()) };
@@ -56,9 +56,7 @@ pub(super) fn backward<T: Element, const LOG: bool>(
     dx: &mut [T],
 ) {
     let dx = Shared::new(dx);
-    each_strip(dims, |strip| {
-        let mut sums = [T::zero(); MOST];
-        let sums = &mut sums[..strip.width];
+    each_strip(dims, |strip, _, sums| {
         for row in strip.rows() {
             if LOG {
                 add(&dy[row], sums);
@@ -94,21 +92,31 @@ impl Strip {
     }
 }
 
-/// Calls `run` with strips that make up all columns.
-fn each_strip([outer, n, inner]: [usize; 3], run: impl Fn(Strip) + Sync) {
+/// Calls `run` with strips that make up all columns, and two numbers for each of their columns, the
+/// second of which is zero.
+fn each_strip<T: Element>(
+    [outer, n, inner]: [usize; 3],
+    run: impl Fn(Strip, &mut [T], &mut [T]) + Sync,
+) {
     let strips = STRIPS.div_ceil(outer.max(1));
-    let width =
-        inner.div_ceil(strips).next_multiple_of(LEAST).min(NUMBERS / n.max(1) / LEAST * LEAST);
-    let width = width.clamp(LEAST, MOST);
+    let most = (NUMBERS / n.max(1) / LEAST * LEAST).clamp(LEAST, MOST);
+    let width = inner.div_ceil(strips).next_multiple_of(LEAST).min(most);
     let strips = inner.div_ceil(width);
-    threads::for_each(outer * strips, outer * n * inner, |task| {
-        let column = task % strips * width;
-        run(Strip {
-            first: task / strips * n * inner + column,
-            count: n,
-            stride: inner,
-            width: width.min(inner - column),
-        });
+    // Small ones are many to a task.
+    let several = if strips == 1 { (PIECE / (n * inner).max(1)).max(1) } else { 1 };
+    threads::for_each(outer.div_ceil(several) * strips, outer * n * inner, |task| {
+        let (first, column) = (task / strips * several, task % strips * width);
+        let width = width.min(inner - column);
+        let (mut one, mut other) = ([T::zero(); MOST], [T::zero(); MOST]);
+        let (one, other) = (&mut one[..width], &mut other[..width]);
+        for o in first..outer.min(first + several) {
+            other.fill(T::zero());
+            run(
+                Strip { first: o * n * inner + column, count: n, stride: inner, width },
+                one,
+                other,
+            );
+        }
     });
 }
 
