@@ -98,12 +98,15 @@ fn each_strip<T: Element>(
     [outer, n, inner]: [usize; 3],
     run: impl Fn(Strip, &mut [T], &mut [T]) + Sync,
 ) {
-    let strips = STRIPS.div_ceil(outer.max(1));
-    let most = (NUMBERS / n.max(1) / LEAST * LEAST).clamp(LEAST, MOST);
+    if outer * n * inner == 0 {
+        return;
+    }
+    let strips = STRIPS.div_ceil(outer);
+    let most = (NUMBERS / n / LEAST * LEAST).clamp(LEAST, MOST);
     let width = inner.div_ceil(strips).next_multiple_of(LEAST).min(most);
     let strips = inner.div_ceil(width);
     // Small ones are many to a task.
-    let several = if strips == 1 { (PIECE / (n * inner).max(1)).max(1) } else { 1 };
+    let several = if strips == 1 { (PIECE / (n * inner)).max(1) } else { 1 };
     threads::for_each(outer.div_ceil(several) * strips, outer * n * inner, |task| {
         let (first, column) = (task / strips * several, task % strips * width);
         let width = width.min(inner - column);

@@ -39,9 +39,17 @@ fn by_rows(
 
 #[test]
 fn columns_give_what_rows_give() {
-    for (o, n, i) in
-        [(1, 1, 2), (1, 300, 17), (3, 5, 1100), (20, 7, 65), (2, 1200, 70), (300, 3, 20), (0, 4, 3)]
-    {
+    for (o, n, i) in [
+        (1, 1, 2),
+        (1, 300, 17),
+        (3, 5, 1100),
+        (20, 7, 65),
+        (2, 1200, 70),
+        (300, 3, 20),
+        (0, 4, 3),
+        (3, 0, 20),
+        (2, 3, 0),
+    ] {
         let (x, dy) = (noise::<f64, _>((o, n, i), 1), noise::<f64, _>((o, n, i), 2));
         for threads in [1, 3] {
             threads::set_num_threads(threads);
