@@ -250,8 +250,12 @@ def test_prelu_and_glu_against_their_definitions(rng):
         check_grads(lambda x, dim=dim: ops.glu(x, dim), Tensor(x, requires_grad=True))
     turned = ops.glu(x.transpose(2, 1, 0), 1).data
     np.testing.assert_allclose(turned, halves.transpose(2, 1, 0), rtol=1e-12)
-    assert ops.glu(np.ones((0, 4), np.float32)).shape == (0, 2)
-    assert ops.glu(np.ones((4, 0), np.float32)).shape == (4, 0)
+    for shape, half in [((0, 4), (0, 2)), ((4, 0), (4, 0))]:
+        empty = Tensor(np.ones(shape, np.float32), requires_grad=True)
+        y = ops.glu(empty)
+        assert y.shape == half
+        y.sum().backward()
+        assert empty.grad.shape == shape
     with pytest.raises(
         ValueError, match=r"prelu: weight: expected shape \[1\] or \[4\], got \[3\]"
     ):

@@ -85,7 +85,7 @@ def glu(input: Operand, dim: int = -1) -> Tensor:
     y = _kernels.glu_forward(halves).reshape(*shape[:at], shape[at] // 2, *shape[at + 1 :])
 
     def vjp(dy: Array) -> Gradients:
-        return (_kernels.glu_backward(dy.reshape(-1, after), halves).reshape(shape),)
+        return (_kernels.glu_backward(dy.reshape(len(halves), after), halves).reshape(shape),)
 
     return Tensor.record(y, (x,), vjp)
 

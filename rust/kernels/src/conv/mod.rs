@@ -6,9 +6,9 @@
 //!
 //! Layouts are PyTorch's: x `[N, C, H, W]`, w `[O, C / groups, KH, KW]`. A 3x3 kernel of stride 1 runs
 //! as Winograd's F(4x4, 3x3) in `f32` where channels are many; channels with kernels of their own run
-//! one by one ([`depthwise`]); kernels side by side are one product ([`patches`]); otherwise taps read windows of the image ([`windows`], [`weight`],
-//! [`phases`]), or blocks of columns ([`im2col`]) are multiplied with the weight where lines are short
-//! or channels few.
+//! one by one ([`depthwise`]); kernels side by side are one product ([`patches`]); otherwise taps read
+//! windows of the image ([`windows`], [`weight`], [`phases`]), or blocks of columns ([`im2col`]) are
+//! multiplied with the weight where lines are short or channels few.
 
 mod axis;
 mod depthwise;

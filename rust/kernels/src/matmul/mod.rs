@@ -2,12 +2,12 @@
 //!
 //! forward:  c = a b         backward: da = dc b', db = a' dc
 //!
-//! [`gemm`] picks a form by shape: tiny products stay in registers; few long sums are cut into parts; few rows read the right-hand matrix where it lies; some rows
-//! times a transposed matrix are computed as the transposed product; everything else goes through
-//! blocks packed so that the inner loop reads both operands in order (Goto &
-//! van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008). An element of `c` is the
-//! same sum in the same order however the work is shared out, so results do not depend on the
-//! number of threads.
+//! [`gemm`] picks a form by shape: small products stay in registers; few sums of many terms are cut into
+//! parts; few rows read the right-hand matrix where it lies; some rows times a transposed matrix are
+//! computed as the transposed product; everything else goes through blocks packed so that the inner loop
+//! reads both operands in order (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication,
+//! 2008). An element of `c` is the same sum in the same order however the work is shared out, so results
+//! do not depend on the number of threads.
 //!
 //! Other kernels call [`gemm`] and [`gemm_packed`]; both thread themselves unless they are called
 //! from inside a task of the pool.

@@ -9,7 +9,7 @@ use super::{Mat, Target, skinny};
 use crate::simd::Vector;
 use crate::{Element, vectorized};
 
-/// Most multiplications for each two lanes of a vector.
+/// Multiplications from which it pays to cut a product up, over the square of a vector's lanes.
 const MOST: usize = 768;
 /// Most numbers of a right matrix that is copied.
 const COPIED: usize = 1 << 11;
@@ -36,7 +36,7 @@ pub(super) fn suits<T: Element>(a: &Mat<T>, b: &Mat<T>) -> bool {
 }
 
 vectorized! {
-    /// Multiplications from which it pays to cut a product up.
+    /// Multiplications from which a product is too large.
     fn most<S, T: Element>() -> usize {
         MOST * T::V::<S>::LANES * T::V::<S>::LANES
     }
