@@ -34,19 +34,12 @@ def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> 
         raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
     shape, at = data.shape, dim % data.ndim
     after = math.prod(shape[at + 1 :])
-    if not data.size or not 1 < after < _SIDE_BY_SIDE:
-        sizes = math.prod(shape[:at]), shape[at], after
-        y = forward(reshape(data, sizes))
-
-        def along(dy: Array) -> Gradients:
-            return (backward(reshape(dy, sizes), y).reshape(shape),)
-
-        return Tensor.record(y.reshape(shape), (x,), along)
-    moved = data.swapaxes(dim, -1).shape
-    rows = forward(reshape(data.swapaxes(dim, -1), (data.size // moved[-1], moved[-1], 1)))
+    if data.size and 1 < after < _SIDE_BY_SIDE:
+        return _over_axis(x.transpose(dim, -1), -1, forward, backward).transpose(dim, -1)
+    sizes = math.prod(shape[:at]), shape[at], after
+    y = forward(reshape(data, sizes))
 
     def vjp(dy: Array) -> Gradients:
-        dx = backward(reshape(dy.swapaxes(dim, -1), rows.shape), rows)
-        return (dx.reshape(moved).swapaxes(dim, -1),)
+        return (backward(reshape(dy, sizes), y).reshape(shape),)
 
-    return Tensor.record(rows.reshape(moved).swapaxes(dim, -1), (x,), vjp)
+    return Tensor.record(y.reshape(shape), (x,), vjp)

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, CowArray, Dimension};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 
+use crate::layout::flat;
 use crate::simd::Vector;
 use crate::threads::{self, Shared};
 use crate::{Element, Error, Result, check_shape, memory, vectorized};
@@ -60,10 +61,6 @@ fn halves<T>(op: &'static str, x: ArrayView3<'_, T>) -> Result<(usize, usize)> {
         (outer, 2, m) => Ok((outer, m)),
         (_, parts, _) => Err(Error::value(op, "x", format!("expected two halves, got {parts}"))),
     }
-}
-
-fn flat<'a, T, D: Dimension>(x: &'a CowArray<'_, T, D>) -> &'a [T] {
-    x.as_slice().expect("standard layout")
 }
 
 /// The rows of `m` numbers that make up `places`, and which numbers of each.

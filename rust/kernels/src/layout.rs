@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use ndarray::{Array, Array2, ArrayView, ArrayView2, Dimension};
+use ndarray::{Array, Array2, ArrayBase, ArrayView, ArrayView2, Data, Dimension};
 
 use crate::matmul::transposed;
 use crate::memory;
@@ -35,6 +35,11 @@ macro_rules! solid {
 }
 
 solid!(bool, u8, u16, u32, u64, i32, i64, f32, f64);
+
+/// The numbers of an array in C order.
+pub(crate) fn flat<T, S: Data<Elem = T>, D: Dimension>(x: &ArrayBase<S, D>) -> &[T] {
+    x.as_slice().expect("standard layout")
+}
 
 /// A copy of `view` in C order.
 pub fn copied<T: Solid, D: Dimension>(view: &ArrayView<'_, T, D>) -> Array<T, D> {

@@ -4,6 +4,7 @@
 use ndarray::{Array3, ArrayView3};
 
 use crate::embedding::Id;
+use crate::layout::flat;
 use crate::threads::{self, Shared};
 use crate::{Element, Error, Result, check_shape, memory};
 
@@ -21,8 +22,7 @@ pub fn gather<T: Element, I: Id>(
     let n = x.dim().1;
     check_shape("gather", "x", &[outer, n, inner], x.shape())?;
     let (x, ids) = (x.as_standard_layout(), ids.as_standard_layout());
-    let x = x.as_slice().expect("standard layout");
-    let ids = ids.as_slice().expect("standard layout");
+    let (x, ids) = (flat(&x), flat(&ids));
     check_ids("gather", ids, n)?;
     let mut y = memory::unfilled_array(dims);
     let len = dims.1 * inner;
@@ -60,8 +60,7 @@ pub fn gather_backward<T: Element, I: Id>(
     let (outer, k, inner) = ids.dim();
     check_shape("gather_backward", "dy", ids.shape(), dy.shape())?;
     let (dy, ids) = (dy.as_standard_layout(), ids.as_standard_layout());
-    let dy = dy.as_slice().expect("standard layout");
-    let ids = ids.as_slice().expect("standard layout");
+    let (dy, ids) = (flat(&dy), flat(&ids));
     check_ids("gather_backward", ids, n)?;
     let mut dx = memory::unfilled_array((outer, n, inner));
     if dx.is_empty() {
@@ -113,7 +112,7 @@ fn check_ids<I: Id>(op: &'static str, ids: &[I], n: usize) -> Result<()> {
 pub fn triangle<T: Element>(x: ArrayView3<'_, T>, diagonal: i64, lower: bool) -> Array3<T> {
     let dims @ (_, rows, columns) = x.dim();
     let x = x.as_standard_layout();
-    let x = x.as_slice().expect("standard layout");
+    let x = flat(&x);
     let mut y = memory::unfilled_array(dims);
     let step = (PIECE / columns.max(1)).max(1) * columns;
     let cost = x.len() / 4;

@@ -6,7 +6,7 @@ use ndarray::{Ix2, Ix3, IxDyn};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 
-use crate::convert::{array, by_dtype, enter, raise};
+use crate::convert::{array, by_dtype, enter, of_one, of_two, raise};
 
 /// `f(x)` for every number; `a` and `b` are the function's parameters.
 #[pyfunction]
@@ -50,33 +50,11 @@ pub(crate) fn activation_backward<'py>(
     })
 }
 
-/// The gated linear unit: of `x`, two halves each, the first times the logistic function of the second.
-#[pyfunction]
-#[pyo3(signature = (x, /))]
-pub(crate) fn glu_forward<'py>(
-    py: Python<'py>,
-    x: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    by_dtype!(x, T => {
-        let x = array::<T, Ix3>("x", x)?;
-        let x = x.c_order()?;
-        let y = enter(py, "activation", x.len(), || glu::forward(x.view()))?;
-        Ok(y.into_pyarray(py).into_any())
-    })
-}
-
-/// Gradient of its input.
-#[pyfunction]
-#[pyo3(signature = (dy, x, /))]
-pub(crate) fn glu_backward<'py>(
-    py: Python<'py>,
-    dy: &Bound<'py, PyAny>,
-    x: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    by_dtype!(x, T => {
-        let (dy, x) = (array::<T, Ix2>("dy", dy)?, array::<T, Ix3>("x", x)?);
-        let (dy, x) = (dy.c_order()?, x.c_order()?);
-        let dx = enter(py, "activation", x.len(), || glu::backward(dy.view(), x.view()))?;
-        Ok(dx.into_pyarray(py).into_any())
-    })
-}
+of_one!(
+    glu_forward, glu::forward, (x: Ix3), "activation", |n| n,
+    "The gated linear unit: of `x`, two halves each, the first times the logistic function of the second."
+);
+of_two!(
+    glu_backward, glu::backward, (dy: Ix2, x: Ix3), "activation", |n| n,
+    "Gradient of the input of the gated linear unit."
+);

@@ -185,6 +185,57 @@ macro_rules! by_dtype {
 }
 pub(crate) use by_dtype;
 
+/// A function of one array that gives one, and what it costs for so many numbers.
+macro_rules! of_one {
+    ($name:ident, $kernel:path, ($x:ident: $dim:ty), $family:literal, $cost:expr, $doc:literal) => {
+        #[doc = $doc]
+        #[pyo3::pyfunction]
+        #[pyo3(signature = ($x, /))]
+        pub(crate) fn $name<'py>(
+            py: pyo3::Python<'py>,
+            $x: &pyo3::Bound<'py, pyo3::PyAny>,
+        ) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::PyAny>> {
+            $crate::convert::by_dtype!($x, T => {
+                let $x = $crate::convert::array::<T, $dim>(stringify!($x), $x)?;
+                let $x = $x.c_order()?;
+                let cost: fn(usize) -> usize = $cost;
+                let work = || $kernel($x.view());
+                let y = $crate::convert::enter(py, $family, cost($x.len()), work)?;
+                Ok(numpy::IntoPyArray::into_pyarray(y, py).into_any())
+            })
+        }
+    };
+}
+pub(crate) use of_one;
+
+/// The same of two arrays; the numbers of the second count.
+macro_rules! of_two {
+    (
+        $name:ident, $kernel:path, ($a:ident: $a_dim:ty, $b:ident: $b_dim:ty), $family:literal,
+        $cost:expr, $doc:literal
+    ) => {
+        #[doc = $doc]
+        #[pyo3::pyfunction]
+        #[pyo3(signature = ($a, $b, /))]
+        pub(crate) fn $name<'py>(
+            py: pyo3::Python<'py>,
+            $a: &pyo3::Bound<'py, pyo3::PyAny>,
+            $b: &pyo3::Bound<'py, pyo3::PyAny>,
+        ) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::PyAny>> {
+            $crate::convert::by_dtype!($b, T => {
+                let $a = $crate::convert::array::<T, $a_dim>(stringify!($a), $a)?;
+                let $b = $crate::convert::array::<T, $b_dim>(stringify!($b), $b)?;
+                let ($a, $b) = ($a.c_order()?, $b.c_order()?);
+                let cost: fn(usize) -> usize = $cost;
+                let work = || $kernel($a.view(), $b.view());
+                let y = $crate::convert::enter(py, $family, cost($b.len()), work)?;
+                Ok(numpy::IntoPyArray::into_pyarray(y, py).into_any())
+            })
+        }
+    };
+}
+pub(crate) use of_two;
+
 /// Runs a kernel and counts its time under `kernel`; see [`run`].
 pub(crate) fn enter<R: Send>(
     py: Python<'_>,

@@ -5,36 +5,23 @@ use ndarray::{Ix2, Ix3};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 
-use crate::convert::{array, by_dtype, enter};
+use crate::convert::{array, by_dtype, enter, of_one, of_two};
 
 /// Functions of `x` alone.
 macro_rules! reduced {
-    ($name:ident, $kernel:ident, $pace:literal, $doc:literal) => {
-        #[doc = $doc]
-        #[pyfunction]
-        #[pyo3(signature = (x, /))]
-        pub(crate) fn $name<'py>(
-            py: Python<'py>,
-            x: &Bound<'py, PyAny>,
-        ) -> PyResult<Bound<'py, PyAny>> {
-            by_dtype!(x, T => {
-                let x = array::<T, Ix3>("x", x)?;
-                let x = x.c_order()?;
-                let y = enter(py, "reduction", x.len() / $pace, || reduction::$kernel(x.view()))?;
-                Ok(y.into_pyarray(py).into_any())
-            })
-        }
+    ($name:ident, $kernel:path, $pace:literal, $doc:literal) => {
+        of_one!($name, $kernel, (x: Ix3), "reduction", |n| n / $pace, $doc);
     };
 }
 
-reduced!(reduction_sum, sum, 8, "Sum over the middle axis.");
-reduced!(reduction_product, product, 8, "Product over the middle axis.");
-reduced!(reduction_largest, largest, 8, "Largest number over the middle axis.");
-reduced!(reduction_smallest, smallest, 8, "Smallest number over the middle axis.");
-reduced!(reduction_norm, norm, 8, "Root of the sum of squares over the middle axis.");
-reduced!(reduction_logsumexp, logsumexp, 1, "Logarithm of the sum of exponentials.");
+reduced!(reduction_sum, reduction::sum, 8, "Sum over the middle axis.");
+reduced!(reduction_product, reduction::product, 8, "Product over the middle axis.");
+reduced!(reduction_largest, reduction::largest, 8, "Largest number over the middle axis.");
+reduced!(reduction_smallest, reduction::smallest, 8, "Smallest number over the middle axis.");
+reduced!(reduction_norm, reduction::norm, 8, "Root of the sum of squares over the middle axis.");
+reduced!(reduction_logsumexp, reduction::logsumexp, 1, "Logarithm of the sum of exponentials.");
 
-/// The same with two outputs.
+/// Functions of `x` with two outputs.
 macro_rules! two {
     ($name:ident, $kernel:ident, $doc:literal) => {
         #[doc = $doc]
@@ -88,31 +75,14 @@ spread!(reduction_extreme_backward, extreme_backward, dy, y, "Gradient of larges
 spread!(reduction_logsumexp_backward, logsumexp_backward, dy, y, "Gradient of logsumexp.");
 spread!(reduction_moments_backward, moments_backward, slope, mean, "`(x - mean) * slope`.");
 
-/// Functions of `x` and one such number.
-macro_rules! scaled {
-    ($name:ident, $kernel:ident, $doc:literal) => {
-        #[doc = $doc]
-        #[pyfunction]
-        #[pyo3(signature = (slope, x, /))]
-        pub(crate) fn $name<'py>(
-            py: Python<'py>,
-            slope: &Bound<'py, PyAny>,
-            x: &Bound<'py, PyAny>,
-        ) -> PyResult<Bound<'py, PyAny>> {
-            by_dtype!(x, T => {
-                let (slope, x) = (array::<T, Ix2>("slope", slope)?, array::<T, Ix3>("x", x)?);
-                let (slope, x) = (slope.c_order()?, x.c_order()?);
-                let dx = enter(py, "reduction", x.len() / 4, || {
-                    reduction::$kernel(slope.view(), x.view())
-                })?;
-                Ok(dx.into_pyarray(py).into_any())
-            })
-        }
-    };
-}
-
-scaled!(reduction_norm_backward, norm_backward, "`x * slope`.");
-scaled!(reduction_product_backward, product_backward, "`slope / x`.");
+of_two!(
+    reduction_norm_backward, reduction::norm_backward, (slope: Ix2, x: Ix3), "reduction",
+    |n| n / 4, "`x * slope`."
+);
+of_two!(
+    reduction_product_backward, reduction::product_backward, (slope: Ix2, x: Ix3), "reduction",
+    |n| n / 4, "`slope / x`."
+);
 
 /// Sums, or products, of the numbers up to each along the middle axis, or from each on.
 #[pyfunction]

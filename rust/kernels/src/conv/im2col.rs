@@ -71,17 +71,15 @@ pub(super) fn forward<T: Element>(
         let bias = bias.map(|bias| &bias[group * group_o..]);
         if images.len() == 1 {
             let mut y = rows(n);
-            if let Some(bias) = bias {
-                y.rows_mut().into_iter().zip(bias).for_each(|(mut row, &bias)| row.fill(bias));
-            }
+            let add = begin(&mut y, bias);
             if shape.is_pointwise() {
                 let x = matrix(&x(n)[range.start..], depth, columns, plane);
-                return gemm(w, x, y, bias.is_some());
+                return gemm(w, x, y, add);
             }
             let pitch = columns + ROOM;
             let mut block = Scratch::new(depth * pitch);
             maker.fill(x(n), range.clone(), &mut block, pitch);
-            return gemm(w, matrix(&block, depth, columns, pitch), y, bias.is_some());
+            return gemm(w, matrix(&block, depth, columns, pitch), y, add);
         }
         let width = images.len() * columns;
         let pitch = width + ROOM;
@@ -278,6 +276,14 @@ pub(super) fn matrix<T>(
     let len = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
     ArrayView2::from_shape((rows, columns).strides((stride, 1)), &from[..len])
         .expect("the slice holds the last row")
+}
+
+/// Writes the bias of each row, if there is one, and returns whether the product is to be added.
+pub(super) fn begin<T: Element>(y: &mut ArrayViewMut2<'_, T>, bias: Option<&[T]>) -> bool {
+    if let Some(bias) = bias {
+        y.rows_mut().into_iter().zip(bias).for_each(|(mut row, &bias)| row.fill(bias));
+    }
+    bias.is_some()
 }
 
 /// Rows of `columns` numbers, `stride` apart, from `first` on.

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4};
 
+use crate::layout::flat;
 use crate::matmul::Activation;
 use crate::{Element, Error, Result, check_shape, memory, norm, threads};
 
@@ -364,10 +365,6 @@ pub fn transposed_backward<T: Element>(
         grads.dbias = Some(bias_gradient(flat(&dy), shape.n, shape.c, shape.plane()));
     }
     Ok(grads)
-}
-
-fn flat<T, S: ndarray::Data<Elem = T>>(x: &ndarray::ArrayBase<S, ndarray::Ix4>) -> &[T] {
-    x.as_slice().expect("standard layout")
 }
 
 fn flat_mut<T>(x: &mut Array4<T>) -> &mut [T] {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use ndarray::ArrayViewMut2;
 
 use super::Shape;
-use super::im2col::{matrix, rows_mut};
+use super::im2col::{begin, matrix, rows_mut};
 use crate::matmul::gemm;
 use crate::memory::Scratch;
 use crate::threads::{self, Shared, part_of};
@@ -61,11 +61,8 @@ pub(super) fn forward<T: Element>(
         let mut y = unsafe {
             rows_mut(&y, (n * shape.o + group * group_o) * plane + first, group_o, count, plane)
         };
-        if let Some(bias) = bias {
-            let bias = &bias[group * group_o..];
-            y.rows_mut().into_iter().zip(bias).for_each(|(mut row, &bias)| row.fill(bias));
-        }
-        gemm(w, matrix(&columns, count, depth, depth).reversed_axes(), y, bias.is_some())
+        let add = begin(&mut y, bias.map(|bias| &bias[group * group_o..]));
+        gemm(w, matrix(&columns, count, depth, depth).reversed_axes(), y, add)
     })
 }
 
@@ -169,7 +166,6 @@ fn scatter<T: Element>(
 fn each_run(shape: &Shape, line: usize, copy: impl FnMut(usize, usize, usize)) {
     // Copies of a known length need no call.
     match shape.kernel[1] {
-        2 => runs(shape, line, 2, copy),
         4 => runs(shape, line, 4, copy),
         8 => runs(shape, line, 8, copy),
         16 => runs(shape, line, 16, copy),

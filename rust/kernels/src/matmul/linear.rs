@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use super::epilogue::{Activation, Epilogue, slope_row};
 use super::{Mat, Target, multiply, product};
+use crate::layout::flat;
 use crate::{Element, Error, Result, check_shape, memory, threads};
 
 /// What the gradient of the activation needs.
@@ -85,10 +86,6 @@ pub fn linear_backward<T: Element>(
     let dweight = needs[1].then(|| product(dz.t(), x)).transpose()?;
     let dbias = needs[2].then(|| column_sums(dz.view()));
     Ok((dx, dweight, dbias))
-}
-
-fn flat<'a, T>(x: &'a ndarray::CowArray<'_, T, ndarray::Ix2>) -> &'a [T] {
-    x.as_slice().expect("standard layout")
 }
 
 /// Sum of the rows of `x` `[M, N]`: blocks of rows first, then the blocks in order.

@@ -35,10 +35,21 @@ pub(super) fn multiply<T: Element>(
     threads::for_each_piece(&mut sums, m * n, work(m, n, a.columns), |part, sums| {
         let terms = threads::part_of(a.columns, parts, part);
         let left = a.columns_from(terms.start, terms.len());
-        let right = b.turned().columns_from(terms.start, terms.len()).turned();
+        let right = Mat { start: b.at(terms.start, 0), rows: terms.len(), ..b };
         let target = Target { start: sums.as_mut_ptr(), stride: n };
         super::multiply(left, right, target, false, &Epilogue::NONE);
     });
+    put_together(&sums, (m, n), c, accumulate, epilogue);
+}
+
+/// Writes the sum of the parts `[parts, M, N]` to `c`, or adds it.
+pub(super) fn put_together<T: Element>(
+    parts: &[T],
+    (m, n): (usize, usize),
+    c: Target<T>,
+    accumulate: bool,
+    epilogue: &Epilogue<'_, T>,
+) {
     // SAFETY: the target has these rows and columns, and this thread alone writes them.
     unsafe {
         for row in 0..m {
@@ -46,8 +57,8 @@ pub(super) fn multiply<T: Element>(
             if !accumulate {
                 c.fill(T::zero());
             }
-            for sums in sums.chunks_exact(m * n) {
-                c.iter_mut().zip(&sums[row * n..]).for_each(|(c, &sum)| *c += sum);
+            for part in parts.chunks_exact(m * n) {
+                c.iter_mut().zip(&part[row * n..]).for_each(|(c, &sum)| *c += sum);
             }
         }
         epilogue.finish(c, 0, m, 0, n);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::epilogue::Epilogue;
 use super::pack::balanced;
-use super::{Mat, Target, work};
+use super::{Mat, Target, long, work};
 use crate::memory::Scratch;
 use crate::simd::Vector;
 use crate::{Element, threads, vectorized};
@@ -107,17 +107,7 @@ fn in_stretches<T: Element>(
         let start = b.at(rows.start, 0);
         rows_along(left.part(&rows), start, b.row_stride, sums.as_mut_ptr(), 0, b.columns, false);
     });
-    // SAFETY: the target has one row of so many columns, and this thread alone writes it.
-    unsafe {
-        let y = std::slice::from_raw_parts_mut(c.at(0, 0), b.columns);
-        if !accumulate {
-            y.fill(T::zero());
-        }
-        for sums in sums.chunks_exact(b.columns) {
-            y.iter_mut().zip(sums).for_each(|(y, &sum)| *y += sum);
-        }
-        epilogue.finish(c, 0, 1, 0, b.columns);
-    }
+    long::put_together(&sums, (1, b.columns), c, accumulate, epilogue);
 }
 
 /// Rows of the left matrix, each contiguous.

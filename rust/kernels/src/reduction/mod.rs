@@ -17,6 +17,7 @@ mod steps;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, CowArray, Ix3};
 
+use crate::layout::flat;
 use crate::memory::Plain;
 use crate::threads::Shared;
 use crate::{Element, Result, check_shape, memory};
@@ -90,7 +91,7 @@ pub fn extreme_backward<T: Element>(
     let mut share = memory::unfilled_array(y.raw_dim());
     let out = Shared::new(share.as_slice_mut().expect("a new array"));
     let numbers = x.as_standard_layout();
-    fold::<T, Matches>(slice(&numbers), x.dim(), slice(&y), |place, counts| {
+    fold::<T, Matches>(flat(&numbers), x.dim(), flat(&y), |place, counts| {
         // SAFETY: each place is written once.
         let share = unsafe { out.slice(place..place + counts.len()) };
         share.iter_mut().zip(counts).for_each(|(share, &count)| *share = T::of(count));
@@ -133,10 +134,6 @@ pub fn product_backward<T: Element>(
     mapped::<T, Quotients>("reduction_product_backward", ("slope", slope), ("slope", slope), x)
 }
 
-fn slice<'a, T, D: ndarray::Dimension>(x: &'a CowArray<'_, T, D>) -> &'a [T] {
-    x.as_slice().expect("standard layout")
-}
-
 /// That `each` has one number for all those of `[O, N, I]` over `N`.
 fn check_each<T>(
     op: &'static str,
@@ -168,7 +165,7 @@ fn reduced<T: Element, F: Fold>(
     let mut y = memory::unfilled_array((outer, inner));
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     let numbers: CowArray<'_, T, Ix3> = x.as_standard_layout();
-    fold::<T, F>(slice(&numbers), x.dim(), &[], |place, kept| {
+    fold::<T, F>(flat(&numbers), x.dim(), &[], |place, kept| {
         // SAFETY: each place is written once.
         let y = unsafe { out.slice(place..place + kept.len()) };
         y.iter_mut().zip(kept).for_each(|(y, &kept)| *y = T::of(result(kept)));
@@ -187,7 +184,7 @@ fn two<T: Element, F: Fold, U: Plain + Send>(
     let out = Shared::new(y.as_slice_mut().expect("a new array"));
     let second = Shared::new(z.as_slice_mut().expect("a new array"));
     let numbers: CowArray<'_, T, Ix3> = x.as_standard_layout();
-    fold::<T, F>(slice(&numbers), x.dim(), &[], |place, kept| {
+    fold::<T, F>(flat(&numbers), x.dim(), &[], |place, kept| {
         let places = place..place + kept.len();
         // SAFETY: each place is written once.
         let (y, z) = unsafe { (out.slice(places.clone()), second.slice(places)) };

@@ -5,8 +5,9 @@
 
 mod columns;
 
-use ndarray::{Array3, ArrayView3, CowArray, Ix3};
+use ndarray::{Array3, ArrayView3};
 
+use crate::layout::flat;
 use crate::simd::{Isa, Vector};
 use crate::{Element, Result, check_shape, memory, threads, vectorized};
 
@@ -82,10 +83,6 @@ fn of_two<T: Element>(
         }
     });
     dx
-}
-
-fn flat<'a, T>(x: &'a CowArray<'_, T, Ix3>) -> &'a [T] {
-    x.as_slice().expect("standard layout")
 }
 
 /// Largest number, `-inf` where there is none, passing over NaN, of which the exponentials make one of
