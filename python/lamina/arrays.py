@@ -166,40 +166,28 @@ def reshape(x: Array, shape: tuple[int, ...]) -> Array:
 
 def total(x: Array, dim: Any = None, keepdim: bool = False) -> Array:
     """Sum over axes; integers add up to int64."""
+    run = neighbours(x, dim)
+    if run is not None:
+        return _kernels.reduction_sum(x, run, keepdim)
     if x.dtype.kind == "u":
         x = x.astype(np.int64)
-    found = middle(x, dim, keepdim) if x.size >= _RECYCLED else None
-    if found is not None:
-        return _kernels.reduction_sum(found[0]).reshape(found[1])
     y: Any = _silence.run(_add_reduce, x, dim, None, None, keepdim)
     return y if type(y) is np.ndarray else np.asarray(y)
 
 
-def middle(
-    x: Array, dim: Any, keepdim: bool = False, *, least: int = _RECYCLED
-) -> tuple[Array, tuple[int, ...]] | None:
-    """``x`` as ``[O, N, I]`` whose middle axis is ``dim``, and the shape of a reduction over it.
+def neighbours(x: Array, dim: Any) -> tuple[int, int] | None:
+    """The first of the axes ``dim`` and the one after the last, for kernels that reduce over them.
 
-    ``None`` where there are fewer than ``least`` numbers, for which kernels do not pay, or the axes
-    are not neighbours in memory.
+    ``None`` where others lie between, where they are not neighbours in memory, and for nothing.
     """
-    if x.size < least or x.dtype not in FLOATS or not x.flags.c_contiguous:
+    if x.dtype not in FLOATS or not x.size or not x.flags.c_contiguous:
         return None
-    run = _neighbours(dim, x.ndim)
-    if run is None:
-        return None
-    shape, (start, stop) = x.shape, run
-    before, along, after = shape[:start], shape[start:stop], shape[stop:]
-    rest = (*before, *([1] * (stop - start) if keepdim else ()), *after)
-    return x.reshape(math.prod(before), math.prod(along), math.prod(after)), rest
-
-
-def _neighbours(dim: Any, ndim: int) -> tuple[int, int] | None:
-    """The first of the axes ``dim`` and the one after the last; ``None`` if others lie between."""
+    ndim = x.ndim
     if dim is None:
         return 0, ndim
     if type(dim) is int and ndim:
-        return dim % ndim, dim % ndim + 1
+        dim %= ndim
+        return dim, dim + 1
     dims = sorted(d % ndim for d in (dim if isinstance(dim, tuple) else (dim,)))
     if not dims or dims != [*range(dims[0], dims[0] + len(dims))]:
         return None
@@ -208,27 +196,27 @@ def _neighbours(dim: Any, ndim: int) -> tuple[int, int] | None:
 
 def length(x: Array, dim: Any, keepdim: bool) -> Array:
     """Square roots of sums of squares over axes."""
-    found = middle(x, dim, keepdim)
-    if found is not None:
-        return _kernels.reduction_norm(found[0]).reshape(found[1])
+    run = neighbours(x, dim)
+    if run is not None:
+        return _kernels.reduction_norm(x, run, keepdim)
     return silent_unary(np.sqrt, total(apply(np.multiply, x, x), dim, keepdim))
 
 
 def product(x: Array, dim: int | None = None, keepdim: bool = False) -> Array:
     """Product over an axis or all; integers give int64."""
+    run = neighbours(x, dim)
+    if run is not None:
+        return _kernels.reduction_product(x, run, keepdim)
     if x.dtype.kind == "u":
         x = x.astype(np.int64)
-    found = middle(x, dim, keepdim) if x.size >= _RECYCLED else None
-    if found is not None:
-        return _kernels.reduction_product(found[0]).reshape(found[1])
     return np.asarray(_silence.run(_multiply_reduce, x, dim, None, None, keepdim))
 
 
 def accumulated(ufunc: np.ufunc, x: Array, dim: int, reverse: bool = False) -> Array:
     """Sums or products of the elements up to each along an axis, or from each on."""
-    found = middle(x, dim) if x.size >= _RECYCLED else None
-    if found is not None:
-        return _kernels.reduction_scan(found[0], ufunc is np.multiply, reverse).reshape(x.shape)
+    run = neighbours(x, dim)
+    if run is not None:
+        return _kernels.reduction_scan(x, run[0], ufunc is np.multiply, reverse)
     if reverse:
         return np.flip(_silence.run(ufunc.accumulate, np.flip(x, dim), dim), dim)
     return _silence.run(ufunc.accumulate, x, dim)

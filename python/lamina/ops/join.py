@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lamina.arrays import Array, apply, axis, choose, common, joined, sum_to
+from lamina.arrays import Array, apply, axis, choose, common, copy, joined, sum_to, total
 from lamina.tape import Gradients
 from lamina.tensor import Operand, Tensor, as_pair, as_tensor
 
@@ -161,11 +161,20 @@ def repeat(input: Operand, *sizes: SupportsIndex | Sequence[SupportsIndex]) -> T
     times = tuple(operator.index(n) for n in given)  # type: ignore[arg-type]
     if len(times) < x.ndim or min(times, default=0) < 0:
         raise ValueError(f"repeat: sizes: expected at least {x.ndim} counts, got {times}")
-    shape = x.shape
-    full = (1,) * (len(times) - x.ndim) + shape
-    copies = tuple(n for pair in zip(times, full, strict=True) for n in pair)
+    data = x.data
+    shape = data.shape
+    full = (1,) * (len(times) - len(shape)) + shape
+    once = tuple([n for length in full for n in (1, length)])
+    copies = tuple([n for pair in zip(times, full, strict=True) for n in pair])
+    whole = copy(np.broadcast_to(data.reshape(once), copies), data.dtype)
 
     def vjp(dy: Array) -> Gradients:
-        return (dy.reshape(copies).sum(axis=tuple(range(0, len(copies), 2))).reshape(shape),)
+        dx = dy.reshape(copies)
+        for place, count in enumerate(times):
+            if count != 1:
+                dx = total(dx, 2 * place, True)
+        return (dx.reshape(shape),)
 
-    return Tensor.record(np.tile(x.data, times), (x,), vjp)
+    return Tensor.record(
+        whole.reshape([n * m for n, m in zip(times, full, strict=True)]), (x,), vjp
+    )

@@ -1,5 +1,6 @@
 """Sums, means, extremes and the like, over one axis, several, or all where ``dim`` is ``None``."""
 
+import math
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
@@ -26,16 +27,22 @@ def sum(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def mean(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Mean over the axes ``dim``; that of integers is float32."""
     x = as_tensor(input)
-    shape = x.data.shape
+    data = x.data
+    shape = data.shape
     at = None if dim is None else axes("mean", dim, len(shape))
-    y = total(x.data, at, keepdim)
-    if y.dtype.kind != "f":
-        y = y.astype(np.float32)
-    count = _count(x.data, y)
-    if count:
-        np.divide(y, count, out=y)
+    run = arrays.neighbours(data, at)
+    if run is not None:
+        y = _kernels.reduction_mean(data, run, keepdim)
+        count = data.size // y.size
     else:
-        y.fill(np.nan)
+        y = total(data, at, keepdim)
+        if y.dtype.kind != "f":
+            y = y.astype(np.float32)
+        count = _count(data, y)
+        if count:
+            np.divide(y, count, out=y)
+        else:
+            y.fill(np.nan)
 
     def vjp(dy: Array) -> tuple[Array]:
         return (spread(np.asarray(dy / (count or 1)), shape, at, keepdim),)
@@ -52,7 +59,7 @@ def var(input: Operand, dim: Dims = None, correction: int = 1, keepdim: bool = F
     """Variance over ``dim``, divided by the count less ``correction``."""
     x = as_floating(input)
     at = axes("var", dim, x.ndim)
-    y, left, scaled = _moments(x.data, at, correction, keepdim)
+    y, left, scaled = _spread_of("var", x.data, at, correction, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
         return (scaled(apply(np.divide, apply(np.add, dy, dy), left)),)
@@ -64,8 +71,7 @@ def std(input: Operand, dim: Dims = None, correction: int = 1, keepdim: bool = F
     """Square root of the variance; gradient zero where all values are equal."""
     x = as_floating(input)
     at = axes("std", dim, x.ndim)
-    variance, left, scaled = _moments(x.data, at, correction, keepdim)
-    y = arrays.silent_unary(np.sqrt, variance)
+    y, left, scaled = _spread_of("std", x.data, at, correction, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
         slope = apply(np.divide, dy, apply(np.multiply, y, left))
@@ -75,37 +81,42 @@ def std(input: Operand, dim: Dims = None, correction: int = 1, keepdim: bool = F
     return Tensor.record(y, (x,), vjp)
 
 
-def _moments(
-    x: Array, at: Any, correction: int, keepdim: bool
+_SPREADS = {"var": _kernels.reduction_variance, "std": _kernels.reduction_deviation}
+
+
+def _spread_of(
+    op: str, x: Array, at: Any, correction: int, keepdim: bool
 ) -> tuple[Array, Array, Callable[[Array], Array]]:
-    """The variance, what its sum was divided by, and the differences from the mean times a number
-    for each variance.
+    """The variance or its root, what its sum was divided by, and what multiplies the differences
+    from the mean by a number for each variance.
     """
-    found = arrays.middle(x, at, keepdim, least=1)
-    if found is not None:
-        rows, shape = found
-        means, squares = _kernels.reduction_moments(rows)
-        left = _left(rows.shape[1], correction, x)
-
-        def scaled(slope: Array) -> Array:
-            slope = slope.reshape(means.shape)
-            return _kernels.reduction_moments_backward(slope, rows, means).reshape(x.shape)
-
-        return apply(np.divide, squares.reshape(shape), left), left, scaled
+    dtype = x.dtype
+    run = arrays.neighbours(x, at)
+    if run is not None:
+        shape = x.shape
+        left = _left(math.prod(shape[run[0] : run[1]]), correction)
+        means, y = _SPREADS[op](x, run, keepdim, left)
+        return (
+            y,
+            np.asarray(left, dtype),
+            lambda slope: _kernels.reduction_variance_backward(slope, x, means, run),
+        )
     means = total(x, at, True)
     count = _count(x, means)
-    centred = apply(np.subtract, x, apply(np.divide, means, np.asarray(count, means.dtype)))
+    centred = apply(np.subtract, x, apply(np.divide, means, np.asarray(count, dtype)))
     squares = total(apply(np.multiply, centred, centred), at, keepdim)
-    left = _left(count, correction, x)
+    divisor = np.asarray(_left(count, correction), dtype)
+    variance = apply(np.divide, squares, divisor)
     return (
-        apply(np.divide, squares, left),
-        left,
+        variance if op == "var" else arrays.silent_unary(np.sqrt, variance),
+        divisor,
         lambda slope: apply(np.multiply, centred, spread(slope, centred.shape, at, keepdim)),
     )
 
 
-def _left(count: int, correction: int, x: Array) -> Array:
-    return np.asarray(count - correction if count > correction else 0, x.dtype)
+def _left(count: int, correction: int) -> int:
+    """What squares are divided by."""
+    return count - correction if count > correction else 0
 
 
 def amax(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -142,7 +153,9 @@ _PLACES = {
     "argmax": (np.argmax, _kernels.reduction_first_largest),
     "argmin": (np.argmin, _kernels.reduction_first_smallest),
 }
-_EXTREMES: dict[np.ufunc, Callable[[Array], Array]] = {
+_Forward = Callable[[Array, tuple[int, int], bool], Array]
+_Backward = Callable[[Array, Array, Array, tuple[int, int]], Array]
+_EXTREMES: dict[np.ufunc, _Forward] = {
     np.maximum: _kernels.reduction_largest,
     np.minimum: _kernels.reduction_smallest,
 }
@@ -152,27 +165,25 @@ def _first(op: str, input: Operand, dim: SupportsIndex, keepdim: bool) -> Select
     x = as_tensor(input)
     data = x.data
     at = _one(op, dim, data.ndim)
-    found = arrays.middle(data, at, True)
-    if found is None:
-        indices = np.asarray(_PLACES[op][0](data, axis=at, keepdims=True))
-        values = take(x, indices, dim)
-    else:
-        rows, shape = found
-        largest, indices = (each.reshape(shape) for each in _PLACES[op][1](rows))
-        values = taken(x, largest, indices, dim)
-    places = Tensor(indices)
+    run = arrays.neighbours(data, at) if data.ndim else None
+    if run is not None:
+        largest, places = _PLACES[op][1](data, run, keepdim)
+        return Selected(taken(x, largest, places, run[0]), Tensor(places))
+    indices = np.asarray(_PLACES[op][0](data, axis=at, keepdims=True))
+    values, firsts = take(x, indices, dim), Tensor(indices)
     if keepdim or not values.ndim:
-        return Selected(values, places)
-    return Selected(values.squeeze(dim), places.squeeze(dim))
+        return Selected(values, firsts)
+    return Selected(values.squeeze(dim), firsts.squeeze(dim))
 
 
 def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool) -> Tensor:
     x = as_tensor(input)
     data = x.data
     at = axes(op, dim, data.ndim)
-    found = arrays.middle(data, at, keepdim)
-    if found is not None:
-        return _reduced(x, found, _EXTREMES[ufunc], _kernels.reduction_extreme_backward)
+    run = arrays.neighbours(data, at)
+    if run is not None:
+        backward = _kernels.reduction_extreme_backward
+        return _reduced(x, run, keepdim, _EXTREMES[ufunc], backward)
     y = np.asarray(ufunc.reduce(data, axis=at, keepdims=keepdim))
 
     def vjp(dy: Array) -> tuple[Array]:
@@ -189,19 +200,12 @@ def _extreme(op: str, ufunc: np.ufunc, input: Operand, dim: Dims, keepdim: bool)
 
 
 def _reduced(
-    x: Tensor,
-    found: tuple[Array, tuple[int, ...]],
-    forward: Callable[[Array], Array],
-    backward: Callable[[Array, Array, Array], Array],
+    x: Tensor, run: tuple[int, int], keepdim: bool, forward: _Forward, backward: _Backward
 ) -> Tensor:
-    """What kernels make of rows and a shape that :func:`arrays.middle` found of ``x``."""
-    rows, shape = found
-    y = forward(rows)
-
-    def vjp(dy: Array) -> tuple[Array]:
-        return (backward(dy.reshape(y.shape), rows, y).reshape(x.shape),)
-
-    return Tensor.record(y.reshape(shape), (x,), vjp)
+    """What kernels make of axes that :func:`arrays.neighbours` found."""
+    data = x.data
+    y = forward(data, run, keepdim)
+    return Tensor.record(y, (x,), lambda dy: (backward(dy, data, y, run),))
 
 
 def prod(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False) -> Tensor:
@@ -214,12 +218,11 @@ def prod(input: Operand, dim: SupportsIndex | None = None, keepdim: bool = False
     y = arrays.product(data, at, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
-        found = arrays.middle(data, at)
-        if found is not None:
-            rows, slope = found[0], apply(np.multiply, dy, y)
+        run = arrays.neighbours(data, at)
+        if run is not None:
+            slope = apply(np.multiply, dy, y)
             if _divides(dy, y, slope):
-                slope = slope.reshape(rows.shape[0], rows.shape[2])
-                return (_kernels.reduction_product_backward(slope, rows).reshape(data.shape),)
+                return (_kernels.reduction_product_backward(slope, data, run),)
         # The others' product at each place, without a division: some may be zero.
         rows, axis = (data.reshape(-1), 0) if at is None else (data, at % data.ndim)
         ones = np.ones([1 if i == axis else n for i, n in enumerate(rows.shape)], rows.dtype)
@@ -282,18 +285,16 @@ def norm(input: Operand, p: float | str = 2, dim: Dims = None, keepdim: bool = F
 def _length(x: Tensor, at: Any, keepdim: bool) -> Tensor:
     """The norm of order 2."""
     data = x.data
-    found = arrays.middle(data, at)
+    run = arrays.neighbours(data, at)
     y = arrays.length(data, at, keepdim)
 
     def vjp(dy: Array) -> tuple[Array]:
         slope = apply(np.divide, dy, y)
         # The smallest of the slopes there, as in PyTorch; a quotient would be NaN.
         slope[y == 0] = 0
-        if found is None:
+        if run is None:
             return (apply(np.multiply, data, spread(slope, data.shape, at, keepdim)),)
-        rows = found[0]
-        slope = slope.reshape(rows.shape[0], rows.shape[2])
-        return (_kernels.reduction_norm_backward(slope, rows).reshape(data.shape),)
+        return (_kernels.reduction_norm_backward(slope, data, run),)
 
     return Tensor.record(y, (x,), vjp)
 
@@ -303,10 +304,10 @@ def logsumexp(input: Operand, dim: Dims = None, keepdim: bool = False) -> Tensor
     x = as_floating(input)
     data = x.data
     at = axes("logsumexp", dim, data.ndim)
-    found = arrays.middle(data, at, keepdim)
-    if found is not None:
+    run = arrays.neighbours(data, at)
+    if run is not None:
         kernels = _kernels.reduction_logsumexp, _kernels.reduction_logsumexp_backward
-        return _reduced(x, found, *kernels)
+        return _reduced(x, run, keepdim, *kernels)
     largest = np.asarray(np.max(data, axis=at, keepdims=True, initial=-np.inf))
     largest[~np.isfinite(largest)] = 0
     sums = total(arrays.silent_unary(np.exp, apply(np.subtract, data, largest)), at, True)
@@ -351,9 +352,9 @@ def _place(op: str, input: Operand, dim: SupportsIndex | None, keepdim: bool) ->
     x = as_tensor(input).data
     at = _one(op, dim, x.ndim)
     plain, kernel = _PLACES[op]
-    found = arrays.middle(x, at, keepdim)
-    if found is not None:
-        return Tensor(kernel(found[0])[1].reshape(found[1]))
+    run = arrays.neighbours(x, at)
+    if run is not None:
+        return Tensor(kernel(x, run, keepdim)[1])
     return Tensor(np.asarray(plain(x, axis=at, keepdims=keepdim)))
 
 

@@ -119,10 +119,9 @@ def take(input: Operand, indices: Array, dim: SupportsIndex) -> Tensor:
     return taken(x, np.take_along_axis(data, indices, at), indices, at)
 
 
-def taken(x: Tensor, y: Array, indices: Array, dim: SupportsIndex) -> Tensor:
+def taken(x: Tensor, y: Array, indices: Array, at: int) -> Tensor:
     """``y``, which is what ``indices`` name along an axis of ``x``, none of them twice."""
     shape, dtype = x.data.shape, x.data.dtype
-    at = axis("take", dim, x.data.ndim)
     # Made now: the caller has the indices too, and may change them.
     places = _places(indices, shape, at) if x.requires_grad and tape.is_grad_enabled() else None
 
@@ -137,7 +136,7 @@ def taken(x: Tensor, y: Array, indices: Array, dim: SupportsIndex) -> Tensor:
 def _places(indices: Array, shape: tuple[int, ...], at: int) -> Array:
     """What ``indices`` name along an axis of ``shape``, as indices of all its elements in a row."""
     outer, inner = math.prod(shape[:at]), math.prod(shape[at + 1 :])
-    places = indices.reshape(outer, indices.shape[at], inner) * inner
+    places = indices.reshape(outer, indices.size // (outer * inner or 1), inner) * inner
     places += np.arange(outer)[:, None, None] * (shape[at] * inner)
     places += np.arange(inner)
     return places.reshape(-1)
@@ -158,13 +157,16 @@ def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
     x = as_tensor(input)
     data = x.data
     at = axis("gather", dim, data.ndim)
-    ids = np.array(index.data if isinstance(index, Tensor) else index)
+    ids = np.asarray(index.data if isinstance(index, Tensor) else index)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"gather: index: expected integers, got {ids.dtype} array")
     if ids.ndim != data.ndim or any(n > data.shape[i] for i, n in enumerate(ids.shape) if i != at):
         raise ValueError(f"gather: index: expected a shape within {data.shape}, got {ids.shape}")
     if not data.ndim:
         return x.clone()
+    if x.requires_grad and tape.is_grad_enabled():
+        # The caller has the index too, and may change it.
+        ids = ids.copy()
     shape, dtype = data.shape, data.dtype
     if ids.shape[:at] + ids.shape[at + 1 :] == shape[:at] + shape[at + 1 :] and dtype in FLOATS:
         try:
@@ -280,10 +282,13 @@ def _order(
     length = x.shape[at]
     count = length if count is None else count
     if x.dtype in FLOATS:
-        rows = x.swapaxes(at, -1)
+        rows = x if at == x.ndim - 1 else x.swapaxes(at, -1)
         outer = rows.shape[:-1]
         found = _kernels.order_top(rows.reshape(math.prod(outer), length), count, descending)
-        values, order = (y.reshape(*outer, count).swapaxes(at, -1) for y in found)
+        values, order = [y.reshape(*outer, count) for y in found]
+        if rows is x:
+            return values, order
+        values, order = values.swapaxes(at, -1), order.swapaxes(at, -1)
         return np.ascontiguousarray(values), np.ascontiguousarray(order)
     if descending:
         # Backwards twice, so that equal ones keep their order.

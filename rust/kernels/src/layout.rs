@@ -51,6 +51,7 @@ pub fn copied<T: Solid, D: Dimension>(view: &ArrayView<'_, T, D>) -> Array<T, D>
 /// Rows of `parts`, `[R, C1]`, `[R, C2]` and so on, one after the other: `[R, C1 + C2 + ...]`.
 pub fn joined<T: Element>(parts: &[ArrayView2<'_, T>]) -> Result<Array2<T>> {
     let rows = parts.first().map_or(0, ArrayView2::nrows);
+    let widths: Vec<_> = parts.iter().map(ArrayView2::ncols).collect();
     let mut starts = Vec::with_capacity(parts.len());
     let mut width = 0;
     for part in parts {
@@ -64,15 +65,20 @@ pub fn joined<T: Element>(parts: &[ArrayView2<'_, T>]) -> Result<Array2<T>> {
     let mut out = memory::unfilled_array((rows, width));
     let (to, cost) = (out.as_slice_mut().expect("a new array"), rows * width / 4);
     threads::for_each_piece(to, PIECE, cost, |i, to| {
-        let mut done = 0;
-        while done < to.len() {
-            let (row, column) = ((i * PIECE + done) / width, (i * PIECE + done) % width);
-            let part = starts.partition_point(|&start| start <= column) - 1;
-            let end = starts.get(part + 1).copied().unwrap_or(width);
-            let from = row * (end - starts[part]) + column - starts[part];
-            let count = (end - column).min(to.len() - done);
-            to[done..done + count].copy_from_slice(&parts[part][from..from + count]);
-            done += count;
+        let (mut row, column) = (i * PIECE / width, i * PIECE % width);
+        let mut part = starts.partition_point(|&start| start <= column) - 1;
+        let mut done = column - starts[part];
+        let mut to = to;
+        while !to.is_empty() {
+            let from = &parts[part][row * widths[part] + done..(row + 1) * widths[part]];
+            let count = from.len().min(to.len());
+            let (now, later) = to.split_at_mut(count);
+            now.copy_from_slice(&from[..count]);
+            (to, done) = (later, 0);
+            part += 1;
+            if part == parts.len() {
+                (part, row) = (0, row + 1);
+            }
         }
     });
     Ok(out)

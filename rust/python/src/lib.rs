@@ -120,10 +120,11 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::reduction::{
-        reduction_extreme_backward, reduction_first_largest, reduction_first_smallest,
-        reduction_largest, reduction_logsumexp, reduction_logsumexp_backward, reduction_moments,
-        reduction_moments_backward, reduction_norm, reduction_norm_backward, reduction_product,
-        reduction_product_backward, reduction_scan, reduction_smallest, reduction_sum,
+        reduction_deviation, reduction_extreme_backward, reduction_first_largest,
+        reduction_first_smallest, reduction_largest, reduction_logsumexp,
+        reduction_logsumexp_backward, reduction_mean, reduction_norm, reduction_norm_backward,
+        reduction_product, reduction_product_backward, reduction_scan, reduction_smallest,
+        reduction_sum, reduction_variance, reduction_variance_backward,
     };
     #[pymodule_export]
     use crate::selection::{gather_backward, gather_forward, triangle};

@@ -1,102 +1,203 @@
-//! Reductions over axes.
+//! Reductions over neighbouring axes of arrays of any shape.
 
 use lamina_kernels::reduction;
-use ndarray::{Ix2, Ix3};
-use numpy::IntoPyArray;
+use ndarray::{Array, ArrayView, ArrayView2, ArrayView3, Dimension, IxDyn};
+use numpy::{Element as NumpyElement, IntoPyArray};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::convert::{array, by_dtype, enter, of_one, of_two};
+use crate::convert::{array, by_dtype, enter};
 
-/// Functions of `x` alone.
-macro_rules! reduced {
-    ($name:ident, $kernel:path, $pace:literal, $doc:literal) => {
-        of_one!($name, $kernel, (x: Ix3), "reduction", |n| n / $pace, $doc);
-    };
+/// The axes of a shape that a reduction runs over, from one to before another.
+struct Axes<'a> {
+    shape: &'a [usize],
+    start: usize,
+    stop: usize,
 }
 
-reduced!(reduction_sum, reduction::sum, 8, "Sum over the middle axis.");
-reduced!(reduction_product, reduction::product, 8, "Product over the middle axis.");
-reduced!(reduction_largest, reduction::largest, 8, "Largest number over the middle axis.");
-reduced!(reduction_smallest, reduction::smallest, 8, "Smallest number over the middle axis.");
-reduced!(reduction_norm, reduction::norm, 8, "Root of the sum of squares over the middle axis.");
-reduced!(reduction_logsumexp, reduction::logsumexp, 1, "Logarithm of the sum of exponentials.");
+impl<'a> Axes<'a> {
+    fn new(shape: &'a [usize], (start, stop): (usize, usize)) -> PyResult<Self> {
+        if start > stop || stop > shape.len() {
+            return Err(PyValueError::new_err(format!(
+                "axes: expected a range of {} axes, got {start} to {stop}",
+                shape.len()
+            )));
+        }
+        Ok(Self { shape, start, stop })
+    }
 
-/// Functions of `x` with two outputs.
-macro_rules! two {
-    ($name:ident, $kernel:ident, $doc:literal) => {
+    /// `[O, N, I]`, where `N` counts the numbers that become one.
+    fn three(&self) -> [usize; 3] {
+        let count = |lengths: &[usize]| lengths.iter().product();
+        let (before, rest) = self.shape.split_at(self.start);
+        let (along, after) = rest.split_at(self.stop - self.start);
+        [count(before), count(along), count(after)]
+    }
+
+    /// `x` as `[O, N, I]`.
+    fn rows<'x, T>(&self, x: ArrayView<'x, T, IxDyn>) -> ArrayView3<'x, T> {
+        x.into_shape_with_order(self.three()).expect("an array in C order of this shape")
+    }
+
+    /// What has a number for each reduction, with these axes or without, as `[O, I]`.
+    fn each<'x, T>(&self, arg: &str, x: ArrayView<'x, T, IxDyn>) -> PyResult<ArrayView2<'x, T>> {
+        let [outer, _, inner] = self.three();
+        let (expected, got) = (outer * inner, x.len());
+        x.into_shape_with_order((outer, inner)).map_err(|_| {
+            PyValueError::new_err(format!("{arg}: expected {expected} numbers, got {got}"))
+        })
+    }
+
+    /// Outputs as an array without these axes, or with length one in their place.
+    fn reduced<'py, T: NumpyElement, D: Dimension>(
+        &self,
+        py: Python<'py>,
+        y: Array<T, D>,
+        keepdim: bool,
+    ) -> Bound<'py, PyAny> {
+        let ones = std::iter::repeat_n(&1, if keepdim { self.stop - self.start } else { 0 });
+        let (before, after) = (&self.shape[..self.start], &self.shape[self.stop..]);
+        let shape: Vec<_> = before.iter().chain(ones).chain(after).copied().collect();
+        let y = y.into_shape_with_order(shape).expect("a number for each reduction");
+        y.into_pyarray(py).into_any()
+    }
+
+    /// The gradient of `x` as an array of its shape.
+    fn whole<'py, T: NumpyElement, D: Dimension>(
+        &self,
+        py: Python<'py>,
+        dx: Array<T, D>,
+    ) -> Bound<'py, PyAny> {
+        let dx = dx.into_shape_with_order(self.shape).expect("a number for each of `x`");
+        dx.into_pyarray(py).into_any()
+    }
+}
+
+/// Functions of `x` with one output.
+macro_rules! one {
+    ($name:ident, $kernel:ident, $pace:literal, $doc:literal) => {
         #[doc = $doc]
         #[pyfunction]
-        #[pyo3(signature = (x, /))]
+        #[pyo3(signature = (x, axes, keepdim, /))]
         pub(crate) fn $name<'py>(
             py: Python<'py>,
             x: &Bound<'py, PyAny>,
-        ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+            axes: (usize, usize),
+            keepdim: bool,
+        ) -> PyResult<Bound<'py, PyAny>> {
             by_dtype!(x, T => {
-                let x = array::<T, Ix3>("x", x)?;
+                let x = array::<T, IxDyn>("x", x)?;
                 let x = x.c_order()?;
-                let (y, z) = enter(py, "reduction", x.len() / 4, || reduction::$kernel(x.view()))?;
-                Ok((y.into_pyarray(py).into_any(), z.into_pyarray(py).into_any()))
+                let axes = Axes::new(x.shape(), axes)?;
+                let rows = axes.rows(x.view());
+                let y = enter(py, "reduction", x.len() / $pace, || reduction::$kernel(rows))?;
+                Ok(axes.reduced(py, y, keepdim))
             })
         }
     };
 }
 
-two!(reduction_moments, moments, "Means, and sums of the squared differences from them.");
-two!(reduction_first_largest, first_largest, "Largest numbers and where the first ones are.");
-two!(reduction_first_smallest, first_smallest, "Smallest numbers and where the first ones are.");
+one!(reduction_sum, sum, 8, "Sum over axes.");
+one!(reduction_mean, mean, 8, "Mean over axes.");
+one!(reduction_product, product, 8, "Product over axes.");
+one!(reduction_largest, largest, 8, "Largest number over axes.");
+one!(reduction_smallest, smallest, 8, "Smallest number over axes.");
+one!(reduction_norm, norm, 8, "Root of the sum of squares over axes.");
+one!(reduction_logsumexp, logsumexp, 1, "Logarithm of the sum of exponentials over axes.");
 
-/// Functions of `x` and two numbers for all those over its middle axis.
-macro_rules! spread {
-    ($name:ident, $kernel:ident, $first:ident, $second:ident, $doc:literal) => {
+/// Functions of `x` with two outputs.
+macro_rules! two {
+    ($name:ident, $kernel:ident, ($($left:ident: $number:ty)?), $doc:literal) => {
         #[doc = $doc]
         #[pyfunction]
-        #[pyo3(signature = ($first, x, $second, /))]
+        #[pyo3(signature = (x, axes, keepdim, $($left,)? /))]
+        pub(crate) fn $name<'py>(
+            py: Python<'py>,
+            x: &Bound<'py, PyAny>,
+            axes: (usize, usize),
+            keepdim: bool,
+            $($left: $number,)?
+        ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+            by_dtype!(x, T => {
+                let x = array::<T, IxDyn>("x", x)?;
+                let x = x.c_order()?;
+                let axes = Axes::new(x.shape(), axes)?;
+                let rows = axes.rows(x.view());
+                let work = || reduction::$kernel(rows $(, $left)?);
+                let (y, z) = enter(py, "reduction", x.len() / 4, work)?;
+                Ok((axes.reduced(py, y, keepdim), axes.reduced(py, z, keepdim)))
+            })
+        }
+    };
+}
+
+two!(reduction_variance, variance, (left: f64), "Means, and variances: sums over `left`.");
+two!(reduction_deviation, deviation, (left: f64), "Means, and roots of variances.");
+two!(reduction_first_largest, first_largest, (), "Largest numbers and where the first ones are.");
+two!(reduction_first_smallest, first_smallest, (), "Smallest ones and where the first are.");
+
+/// Gradients of `x` from numbers for each reduction of it.
+macro_rules! spread {
+    ($name:ident, $kernel:ident, ($first:ident, x $(, $second:ident)?), $doc:literal) => {
+        #[doc = $doc]
+        #[pyfunction]
+        #[pyo3(signature = ($first, x, $($second,)? axes, /))]
         pub(crate) fn $name<'py>(
             py: Python<'py>,
             $first: &Bound<'py, PyAny>,
             x: &Bound<'py, PyAny>,
-            $second: &Bound<'py, PyAny>,
+            $($second: &Bound<'py, PyAny>,)?
+            axes: (usize, usize),
         ) -> PyResult<Bound<'py, PyAny>> {
             by_dtype!(x, T => {
-                let x = array::<T, Ix3>("x", x)?;
-                let $first = array::<T, Ix2>(stringify!($first), $first)?;
-                let $second = array::<T, Ix2>(stringify!($second), $second)?;
-                let (x, $first, $second) = (x.c_order()?, $first.c_order()?, $second.c_order()?);
+                let x = array::<T, IxDyn>("x", x)?;
+                let x = x.c_order()?;
+                let axes = Axes::new(x.shape(), axes)?;
+                let rows = axes.rows(x.view());
+                let $first = array::<T, IxDyn>(stringify!($first), $first)?;
+                let $first = $first.c_order()?;
+                let $first = axes.each(stringify!($first), $first.view())?;
+                $(
+                    let $second = array::<T, IxDyn>(stringify!($second), $second)?;
+                    let $second = $second.c_order()?;
+                    let $second = axes.each(stringify!($second), $second.view())?;
+                )?
                 let dx = enter(py, "reduction", x.len() / 2, || {
-                    reduction::$kernel($first.view(), x.view(), $second.view())
+                    reduction::$kernel($first, rows $(, $second)?)
                 })?;
-                Ok(dx.into_pyarray(py).into_any())
+                Ok(axes.whole(py, dx))
             })
         }
     };
 }
 
-spread!(reduction_extreme_backward, extreme_backward, dy, y, "Gradient of largest and smallest.");
-spread!(reduction_logsumexp_backward, logsumexp_backward, dy, y, "Gradient of logsumexp.");
-spread!(reduction_moments_backward, moments_backward, slope, mean, "`(x - mean) * slope`.");
-
-of_two!(
-    reduction_norm_backward, reduction::norm_backward, (slope: Ix2, x: Ix3), "reduction",
-    |n| n / 4, "`x * slope`."
+spread!(
+    reduction_extreme_backward,
+    extreme_backward,
+    (dy, x, y),
+    "Gradient of largest and smallest."
 );
-of_two!(
-    reduction_product_backward, reduction::product_backward, (slope: Ix2, x: Ix3), "reduction",
-    |n| n / 4, "`slope / x`."
-);
+spread!(reduction_logsumexp_backward, logsumexp_backward, (dy, x, y), "Gradient of logsumexp.");
+spread!(reduction_variance_backward, variance_backward, (slope, x, mean), "`(x - mean) * slope`.");
+spread!(reduction_norm_backward, norm_backward, (slope, x), "`x * slope`.");
+spread!(reduction_product_backward, product_backward, (slope, x), "`slope / x`.");
 
-/// Sums, or products, of the numbers up to each along the middle axis, or from each on.
+/// Sums, or products, of the numbers up to each along the axis `dim`, or from each on.
 #[pyfunction]
-#[pyo3(signature = (x, product, reverse, /))]
+#[pyo3(signature = (x, dim, product, reverse, /))]
 pub(crate) fn reduction_scan<'py>(
     py: Python<'py>,
     x: &Bound<'py, PyAny>,
+    dim: usize,
     product: bool,
     reverse: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     by_dtype!(x, T => {
-        let x = array::<T, Ix3>("x", x)?;
+        let x = array::<T, IxDyn>("x", x)?;
         let x = x.c_order()?;
-        let y = enter(py, "reduction", x.len() / 2, || reduction::scan(x.view(), product, reverse))?;
-        Ok(y.into_pyarray(py).into_any())
+        let axes = Axes::new(x.shape(), (dim, dim.saturating_add(1)))?;
+        let rows = axes.rows(x.view());
+        let y = enter(py, "reduction", x.len() / 2, || reduction::scan(rows, product, reverse))?;
+        Ok(axes.whole(py, y))
     })
 }

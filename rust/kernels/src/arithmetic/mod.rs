@@ -21,19 +21,66 @@ const PIECE: usize = 16_384;
 
 /// The operation on each element of `a` and the one of `b` in the same place; axes of length one, and
 /// those that only one of them has, are repeated.
+///
+/// What both have in another order than that of the axes, such as the transposed of a matrix, the
+/// result has too.
 pub fn apply<T: Element>(
     operation: Operation,
     a: ArrayViewD<'_, T>,
     b: ArrayViewD<'_, T>,
 ) -> Result<ArrayD<T>> {
     let shape = broadcast("arithmetic", a.shape(), b.shape())?;
-    let mut c = memory::unfilled_array(shape.as_slice());
+    let Some(order) = other_order(&shape, [&a, &b]) else {
+        return Ok(in_c_order(operation, &shape, a, b));
+    };
+    let [a, b] = [&a, &b].map(|x| {
+        let whole = x.broadcast(shape.as_slice()).expect("a shape that broadcasts");
+        whole.permuted_axes(order.as_slice())
+    });
+    let lengths: Vec<_> = order.iter().map(|&axis| shape[axis]).collect();
+    let c = in_c_order(operation, &lengths, a, b);
+    let mut back = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+    Ok(c.permuted_axes(back))
+}
+
+/// The axes in the order in which they lie in the operands of the whole `shape`, if that is not the
+/// last axis innermost, and the same for all of them.
+fn other_order<T>(shape: &[usize], operands: [&ArrayViewD<'_, T>; 2]) -> Option<Vec<usize>> {
+    let last = shape.iter().rposition(|&len| len > 1)?;
+    let mut found: Option<Vec<usize>> = None;
+    for x in operands.into_iter().filter(|x| x.shape() == shape) {
+        if x.strides()[last] == 1 {
+            return None;
+        }
+        let mut order: Vec<_> = (0..shape.len()).collect();
+        order.sort_by_key(|&axis| match shape[axis] {
+            1 => isize::MIN,
+            _ => -x.strides()[axis],
+        });
+        let dense = x.strides()[*order.last()?] == 1;
+        if !dense || found.as_ref().is_some_and(|other| *other != order) {
+            return None;
+        }
+        found = Some(order);
+    }
+    found
+}
+
+/// [`apply`] whose result, of `shape`, is in C order.
+fn in_c_order<T: Element>(
+    operation: Operation,
+    shape: &[usize],
+    a: ArrayViewD<'_, T>,
+    b: ArrayViewD<'_, T>,
+) -> ArrayD<T> {
+    let mut c = memory::unfilled_array(shape);
     if c.is_empty() {
-        return Ok(c);
+        return c;
     }
     let (a, b) = (in_rows(a), in_rows(b));
-    let strides = [strides_in(&shape, &a.view()), strides_in(&shape, &b.view())];
-    let walk = Walk::new(&shape, strides.each_ref().map(Vec::as_slice));
+    let strides = [strides_in(shape, &a.view()), strides_in(shape, &b.view())];
+    let walk = Walk::new(shape, strides.each_ref().map(Vec::as_slice));
     let [a_step, b_step] = walk.inner().steps;
     let (a, b) = (Source::new(a.as_ptr()), Source::new(b.as_ptr()));
     let (out, cost) = (c.as_slice_mut().expect("a new array"), shape.iter().product());
@@ -47,7 +94,7 @@ pub fn apply<T: Element>(
             operate(operation, a, b, c, &rows);
         });
     });
-    Ok(c)
+    c
 }
 
 /// `x`, or a copy in C order if its numbers are apart along the last axis, the one that is gone along.

@@ -7,7 +7,7 @@
 //! product:            dx = dy * y / x
 //! norm:               y = sqrt(sum x^2)                       dx = x * dy / y
 //! logsumexp:          y = max x + ln sum exp(x - max x)       dx = exp(x - y) * dy
-//! moments:            squares = sum (x - mean)^2              dx = (x - mean) * slope
+//! variance:           y = sum (x - mean)^2 / left             dx = (x - mean) * slope
 #![allow(unsafe_code)]
 
 mod fold;
@@ -20,7 +20,7 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, CowArray, Ix3};
 use crate::layout::flat;
 use crate::memory::Plain;
 use crate::threads::Shared;
-use crate::{Element, Result, check_shape, memory};
+use crate::{Element, Result, check_shape, memory, vectorized};
 use fold::{Fold, fold};
 pub use scan::scan;
 use spread::{Chosen, Deviations, Map, Quotients, Scaled, Shares, spread};
@@ -29,6 +29,12 @@ use steps::{First, Largest, LogSumExp, Matches, Moments, Product, Smallest, Squa
 /// Sum over the middle axis of `x` `[O, N, I]`.
 pub fn sum<T: Element>(x: ArrayView3<'_, T>) -> Result<Array2<T>> {
     Ok(reduced::<T, Sum>(x, |sum| sum))
+}
+
+/// Mean over the middle axis of `x` `[O, N, I]`: NaN of none.
+pub fn mean<T: Element>(x: ArrayView3<'_, T>) -> Result<Array2<T>> {
+    let count = x.dim().1 as f64;
+    Ok(reduced::<T, Sum>(x, |sum| sum / count))
 }
 
 /// Product over the middle axis of `x` `[O, N, I]`.
@@ -61,9 +67,16 @@ pub fn logsumexp<T: Element>(x: ArrayView3<'_, T>) -> Result<Array2<T>> {
     ))
 }
 
-/// Mean over the middle axis of `x` `[O, N, I]` and sum of the squared differences from it.
-pub fn moments<T: Element>(x: ArrayView3<'_, T>) -> Result<(Array2<T>, Array2<T>)> {
-    Ok(two::<T, Moments, T>(x, |[_, mean, squares]| (T::of(mean), T::of(squares))))
+/// Mean over the middle axis of `x` `[O, N, I]`, and the sum of the squared differences from it
+/// divided by `left`.
+pub fn variance<T: Element>(x: ArrayView3<'_, T>, left: f64) -> Result<(Array2<T>, Array2<T>)> {
+    Ok(two::<T, Moments, T>(x, |[_, mean, squares]| (T::of(mean), T::of(squares / left))))
+}
+
+/// Mean over the middle axis of `x` `[O, N, I]`, and the root of its [`variance`].
+pub fn deviation<T: Element>(x: ArrayView3<'_, T>, left: f64) -> Result<(Array2<T>, Array2<T>)> {
+    let root = |squares: f64| T::of((squares / left).sqrt());
+    Ok(two::<T, Moments, T>(x, |[_, mean, squares]| (T::of(mean), root(squares))))
 }
 
 /// Largest number over the middle axis of `x` `[O, N, I]` and where the first such one, or NaN, is.
@@ -110,12 +123,12 @@ pub fn logsumexp_backward<T: Element>(
 }
 
 /// `(x - mean) * slope` for `x` `[O, N, I]`, `mean` and `slope` `[O, I]`.
-pub fn moments_backward<T: Element>(
+pub fn variance_backward<T: Element>(
     slope: ArrayView2<'_, T>,
     x: ArrayView3<'_, T>,
     mean: ArrayView2<'_, T>,
 ) -> Result<Array3<T>> {
-    mapped::<T, Deviations>("reduction_moments_backward", ("mean", mean), ("slope", slope), x)
+    mapped::<T, Deviations>("reduction_variance_backward", ("mean", mean), ("slope", slope), x)
 }
 
 /// `x * slope` for `x` `[O, N, I]` and `slope` `[O, I]`.
@@ -168,9 +181,16 @@ fn reduced<T: Element, F: Fold>(
     fold::<T, F>(flat(&numbers), x.dim(), &[], |place, kept| {
         // SAFETY: each place is written once.
         let y = unsafe { out.slice(place..place + kept.len()) };
-        y.iter_mut().zip(kept).for_each(|(y, &kept)| *y = T::of(result(kept)));
+        write_each(kept, &result, y);
     });
     y
+}
+
+vectorized! {
+    /// What `result` makes of each that is kept.
+    fn write_each<S, T: Element, K: Copy, R: Fn(K) -> f64>(kept: &[K], result: &R, y: &mut [T]) {
+        y.iter_mut().zip(kept).for_each(|(y, &kept)| *y = T::of(result(kept)));
+    }
 }
 
 /// The two numbers that `result` makes of what is kept.

@@ -151,17 +151,14 @@ impl Step for Product {
     }
     #[inline(always)]
     fn lanes<V: Vector>(x: V) -> V::Elem {
-        let mut lanes = [V::Elem::default(); MAX_LANES];
-        x.write(&mut lanes);
-        let mut width = V::LANES;
+        let (one, mut product, mut width) = (V::Elem::of(1.0), x, V::LANES);
         while width > 1 {
             width /= 2;
-            for i in 0..width {
-                let other = lanes[i + width];
-                lanes[i] *= other;
-            }
+            product = product.mul(product.slide(width, one));
         }
-        lanes[0]
+        let mut lanes = [V::Elem::default(); MAX_LANES];
+        product.write(&mut lanes);
+        lanes[V::LANES - 1]
     }
 }
 

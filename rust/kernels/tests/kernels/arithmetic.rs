@@ -27,13 +27,24 @@ fn one<T: Element>(operation: Operation, a: T, b: T) -> T {
     }
 }
 
+/// The results, in C order.
 fn check<T: Element>(a: ArrayViewD<'_, T>, b: ArrayViewD<'_, T>, shape: &[usize]) {
+    check_order(a, b, shape, &(0..shape.len()).collect::<Vec<_>>());
+}
+
+/// The results, whose axes lie in memory in this order.
+fn check_order<T: Element>(
+    a: ArrayViewD<'_, T>,
+    b: ArrayViewD<'_, T>,
+    shape: &[usize],
+    order: &[usize],
+) {
     let (wide, other) = (a.broadcast(shape).unwrap(), b.broadcast(shape).unwrap());
     for operation in OPERATIONS {
         let mut expected = wide.to_owned();
         expected.zip_mut_with(&other, |a, &b| *a = one(operation, *a, b));
         let c = apply(operation, a.view(), b.view()).unwrap();
-        assert!(c.is_standard_layout());
+        assert!(c.view().permuted_axes(order).is_standard_layout());
         assert_eq!(c, expected, "{operation:?} of {:?} and {:?}", a.shape(), b.shape());
     }
 }
@@ -95,6 +106,26 @@ fn operands_lie_any_way() {
     let column = noise::<f32, _>(IxDyn(&[41, 1]), 7);
     let spread = column.broadcast(IxDyn(&[41, 50])).unwrap();
     check(spread.view(), spread.view(), &[41, 50]);
+}
+
+#[test]
+fn an_order_of_axes_that_operands_share_is_kept() {
+    let (a, b) = (noise::<f32, _>(IxDyn(&[37, 41, 50]), 5), noise(IxDyn(&[37, 41, 50]), 6));
+    let (number, row) = (ndarray::arr0(2.0f32).into_dyn(), noise(IxDyn(&[37]), 7));
+    for (order, back) in [([2, 0, 1], [1, 2, 0]), ([0, 2, 1], [0, 2, 1]), ([2, 1, 0], [2, 1, 0])] {
+        let (a, b) = (a.view().permuted_axes(&order[..]), b.view().permuted_axes(&order[..]));
+        check_order(a.view(), b.view(), a.shape(), &back);
+        check_order(a.view(), number.view(), a.shape(), &back);
+        check_order(number.view(), a.view(), a.shape(), &back);
+    }
+    check_order(a.t(), row.view(), &[50, 41, 37], &[2, 1, 0]);
+    check(a.t(), a.t().as_standard_layout().view(), &[50, 41, 37]);
+    let column = noise::<f32, _>(IxDyn(&[9, 1, 1]), 8);
+    check(column.t(), number.view(), &[1, 1, 9]);
+    let one = noise::<f32, _>(IxDyn(&[40, 1, 30]), 9);
+    check_order(one.t(), number.view(), &[30, 1, 40], &[1, 2, 0]);
+    let part = a.slice_axis(Axis(1), Slice::from(3..20));
+    check_order(part.t(), number.view(), &[50, 17, 37], &[2, 1, 0]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Reductions along an axis.
 
 use lamina_kernels::reduction::{
-    extreme_backward, first_largest, first_smallest, largest, logsumexp, logsumexp_backward,
-    moments, moments_backward, norm, norm_backward, product, product_backward, scan, smallest, sum,
+    deviation, extreme_backward, first_largest, first_smallest, largest, logsumexp,
+    logsumexp_backward, mean, norm, norm_backward, product, product_backward, scan, smallest, sum,
+    variance, variance_backward,
 };
 use lamina_kernels::{Element, threads};
 use ndarray::{Array, Array2, Array3, ArrayView3, Axis, Dimension, array, s};
@@ -132,11 +133,15 @@ fn matches_definitions<T: Element>(rtol: f64) {
             let expected = over(&x, |x| where_first(x, extreme(x, is_largest)));
             assert_eq!(places.mapv(|place| place as f64), expected);
         }
-        let (means, squares) = moments(v).unwrap();
-        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-        assert_close(&means, &over(&x, mean), rtol);
-        let expected = over(&x, |x| x.iter().map(|y| (y - mean(x)).powi(2)).sum());
-        assert_close(&squares, &expected, rtol);
+        let (means, squares) = variance(v, 1.0).unwrap();
+        let middle = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        assert_close(&means, &over(&x, middle), rtol);
+        assert_close(&mean(v).unwrap(), &over(&x, middle), rtol);
+        let squares_of = |x: &[f64]| x.iter().map(|y| (y - middle(x)).powi(2)).sum::<f64>();
+        assert_close(&squares, &over(&x, squares_of), rtol);
+        let (same, deviations) = deviation(v, 1.5).unwrap();
+        assert_eq!(same, means);
+        assert_close(&deviations, &over(&x, |x| (squares_of(x) / 1.5).sqrt()), rtol);
         // Factors that neither overflow nor vanish.
         let near_one = x.mapv(|x| T::one() + x * T::of(1e-3));
         let expected = over(&near_one, |x| x.iter().product());
@@ -171,7 +176,7 @@ fn nan_and_infinities_go_where_they_belong() {
         }
         let none = Array3::from_elem(shape, f32::NEG_INFINITY);
         assert!(logsumexp(none.view()).unwrap().iter().all(|&y| y == f32::NEG_INFINITY));
-        let (_, squares) = moments(none.view()).unwrap();
+        let (_, squares) = variance(none.view(), 1.0).unwrap();
         assert!(squares.iter().all(|y| y.is_nan()));
     }
 }
@@ -231,7 +236,7 @@ fn gradients_are_as_defined() {
         check(logsumexp_backward(dy.view(), x.view(), y.view()).unwrap(), &|o, i, x| {
             (x - at(&y, o, i)).exp() * at(&dy, o, i)
         });
-        check(moments_backward(dy.view(), x.view(), y.view()).unwrap(), &|o, i, x| {
+        check(variance_backward(dy.view(), x.view(), y.view()).unwrap(), &|o, i, x| {
             (x - at(&y, o, i)) * at(&dy, o, i)
         });
         check(norm_backward(dy.view(), x.view()).unwrap(), &|o, i, x| x * at(&dy, o, i));
@@ -277,7 +282,7 @@ fn a_large_mean_costs_the_squares_no_digits() {
             let mean = x.iter().sum::<f64>() / x.len() as f64;
             x.iter().map(|x| (x - mean).powi(2)).sum()
         });
-        let squares = moments(x.view()).unwrap().1;
+        let squares = variance(x.view(), 1.0).unwrap().1;
         for (got, expected) in squares.iter().zip(&expected) {
             assert!((f64::from(*got) / expected - 1.0).abs() < 1e-5, "{got} {expected}");
         }
@@ -293,7 +298,7 @@ fn any_number_of_threads_gives_the_same() {
             for kernel in [sum, product, largest, norm, logsumexp] {
                 all.extend(kernel(x.view()).unwrap());
             }
-            let (means, squares) = moments(x.view()).unwrap();
+            let (means, squares) = variance(x.view(), 1.0).unwrap();
             all.extend(means.into_iter().chain(squares));
             all.extend(scan(x.view(), false, false).unwrap());
             all.extend(scan(x.view(), false, true).unwrap());
