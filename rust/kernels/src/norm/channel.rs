@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 
 use super::{Moments, columns, deviations, products, split, sum};
 use crate::memory;
-use crate::simd::Vector;
+use crate::simd::{MAX_LANES, Vector};
 use crate::threads::{self, Shared};
 use crate::{Element, Error, Result, check_shape, vectorized};
 
@@ -217,7 +217,7 @@ pub fn backward<T: Element>(
             for set in task * step..((task + 1) * step).min(plan.count()) {
                 let m = moments_of(set);
                 let rstd = m.rstd(eps);
-                let mut means = (0.0, 0.0);
+                let mut total = (0.0, 0.0);
                 if needs || !fixed {
                     for runs in plan.stretches(set) {
                         let range = plan.numbers(&runs);
@@ -227,13 +227,14 @@ pub fn backward<T: Element>(
                         for (sums, weight) in sums.iter_mut().zip(plan.channels(&runs, &weights)) {
                             sums.1 *= rstd;
                             if !fixed {
-                                means.0 += weight * sums.0 / plan.size() as f64;
-                                means.1 += weight * sums.1 / plan.size() as f64;
+                                total.0 += weight * sums.0;
+                                total.1 += weight * sums.1;
                             }
                         }
                     }
                 }
-                let (slope, shift) = (means.1 * rstd * rstd, means.0 * rstd);
+                let (sum, dot) = (total.0 / plan.size() as f64, total.1 / plan.size() as f64);
+                let (slope, shift) = (dot * rstd * rstd, sum * rstd);
                 for runs in plan.stretches(set) {
                     let range = plan.numbers(&runs);
                     // SAFETY: as above.
@@ -259,9 +260,10 @@ pub fn backward<T: Element>(
 /// Gradients of weight and bias from the sums of each run.
 fn parameters<T: Element>(sums: &[(f64, f64)], channels: usize) -> (Array1<T>, Array1<T>) {
     let mut totals = vec![(0.0, 0.0); channels];
-    for (run, (sum, dot)) in sums.iter().enumerate() {
-        let total = &mut totals[run % channels];
-        *total = (total.0 + sum, total.1 + dot);
+    for sample in sums.chunks_exact(channels.max(1)) {
+        for (total, (sum, dot)) in totals.iter_mut().zip(sample) {
+            *total = (total.0 + sum, total.1 + dot);
+        }
     }
     let dweight = totals.iter().map(|total| T::of(total.1)).collect();
     (dweight, totals.iter().map(|total| T::of(total.0)).collect())
@@ -275,6 +277,18 @@ vectorized! {
         let (high, low) = split::<T>(mean);
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
         let (len, lanes) = (x.len() / affine.len(), T::V::<S>::LANES);
+        if len == 1 {
+            let vectors = x.chunks(lanes).zip(y.chunks_mut(lanes)).zip(affine.chunks(lanes));
+            for ((x, y), affine) in vectors {
+                let mut lines = [[T::zero(); MAX_LANES]; 2];
+                for (lane, &(weight, bias)) in affine.iter().enumerate() {
+                    (lines[0][lane], lines[1][lane]) = (T::of(rstd * weight), T::of(bias));
+                }
+                let [scale, shift] = lines.each_ref().map(|line| T::V::<S>::read(&line[..lanes]));
+                T::V::<S>::read(x).sub(high).sub(low).mul_add(scale, shift).write(y);
+            }
+            return;
+        }
         let runs = x.chunks_exact(len).zip(y.chunks_exact_mut(len));
         for ((x, y), &(weight, bias)) in runs.zip(affine) {
             let (scale, shift) = (T::V::<S>::of(rstd * weight), T::V::<S>::of(bias));
@@ -295,6 +309,20 @@ vectorized! {
         let (high, low) = (T::V::<S>::splat(high), T::V::<S>::splat(low));
         let (slope, shift) = (T::V::<S>::of(slope), T::V::<S>::of(-shift));
         let (len, lanes) = (x.len() / weights.len(), T::V::<S>::LANES);
+        if len == 1 {
+            let vectors = dy.chunks(lanes).zip(x.chunks(lanes)).zip(dx.chunks_mut(lanes));
+            for (((dy, x), dx), weights) in vectors.zip(weights.chunks(lanes)) {
+                let mut scales = [T::zero(); MAX_LANES];
+                for (scale, weight) in scales.iter_mut().zip(weights) {
+                    *scale = T::of(rstd * weight);
+                }
+                let d = T::V::<S>::read(x).sub(high).sub(low);
+                let scale = T::V::<S>::read(&scales[..lanes]);
+                let dy = T::V::<S>::read(dy).mul_add(scale, shift);
+                d.neg_mul_add(slope, dy).write(dx);
+            }
+            return;
+        }
         let runs = dy.chunks_exact(len).zip(x.chunks_exact(len)).zip(dx.chunks_exact_mut(len));
         for (((dy, x), dx), &weight) in runs.zip(weights) {
             let scale = T::V::<S>::of(rstd * weight);

@@ -142,6 +142,13 @@ vectorized! {
     /// deviations of `x` from `centre`.
     fn products<S, T: Element>(dy: &[T], x: &[T], centre: f64, sums: &mut [(f64, f64)]) {
         let len = x.len() / sums.len();
+        if len == 1 {
+            let (high, low) = split::<T>(centre);
+            for (sums, (&dy, &x)) in sums.iter_mut().zip(dy.iter().zip(x)) {
+                *sums = (dy.f64(), (dy * (x - high - low)).f64());
+            }
+            return;
+        }
         let runs = dy.chunks_exact(len).zip(x.chunks_exact(len));
         for (sums, (dy, x)) in sums.iter_mut().zip(runs) {
             *sums = products_of::<T::V<S>>(dy, x, centre);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::steps::Step;
 use crate::memory::{self, Plain};
-use crate::simd::{FAR, Vector};
+use crate::simd::{FAR, MAX_LANES, Vector};
 use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
 
@@ -23,15 +23,46 @@ const BLOCK: usize = 4096;
 /// Vectors or rows folded side by side.
 const SIDE: usize = 4;
 
-/// Columns of rows that lie `stride` apart; `x` begins at the first and ends with the last.
+/// Longest rows that are folded together: what is kept of longer ones takes little of their time.
+const SHORT: usize = 512;
+
+/// Numbers of which those of a column, or those of a row, are folded.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, T> {
+    /// Begins at the first number and ends with the last.
     pub x: &'a [T],
-    pub stride: usize,
-    /// The number of the first row.
+    pub form: Form,
+    /// The number of the first row of columns.
     pub at: usize,
-    /// A number for each column, or none.
+    /// A number for each fold, or none.
     pub centres: &'a [T],
+}
+
+/// What is folded of rows.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// Each column of rows that lie so far apart.
+    Columns(usize),
+    /// Each row, of so many numbers.
+    Rows(usize),
+}
+
+impl<T: Element> Rows<'_, T> {
+    /// Numbers in a fold.
+    pub fn count(&self) -> usize {
+        match self.form {
+            Form::Columns(stride) => self.x.len().div_ceil(stride),
+            Form::Rows(len) => len,
+        }
+    }
+
+    /// Folds beside `centres`; `block` is room for a number of each.
+    pub fn fold<F: Step>(&self, centres: &[T], block: &mut [T], kept: &mut [f64]) {
+        match self.form {
+            Form::Columns(stride) => fold_columns::<T, F>(self.x, stride, centres, block, kept),
+            Form::Rows(len) => fold_rows::<T, F>(self.x, len, centres, kept),
+        }
+    }
 }
 
 /// What is kept of numbers: of those of a row, or of each column of rows.
@@ -43,7 +74,7 @@ pub trait Fold {
 
     /// Of a row, a part that begins at its number `at`, beside the number `centre`.
     fn row<T: Element>(x: &[T], at: usize, centre: T) -> Self::Kept;
-    /// Of each column, of which there are at most `WIDTH`.
+    /// Of each column or row, of which there are at most `WIDTH`.
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [Self::Kept]);
     /// Of a part and the one after it.
     fn join(first: Self::Kept, second: Self::Kept) -> Self::Kept;
@@ -57,7 +88,7 @@ impl<F: Step> Fold for F {
     }
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [f64]) {
         let mut block = [T::zero(); WIDTH];
-        fold_rows::<T, F>(rows.x, rows.stride, rows.centres, &mut block[..kept.len()], kept);
+        rows.fold::<F>(rows.centres, &mut block[..kept.len()], kept);
     }
     fn join(first: f64, second: f64) -> f64 {
         F::both(first, second)
@@ -88,7 +119,8 @@ pub fn cut(
     });
 }
 
-/// Runs `done(o, part, column, kept)` with what is kept of each part from a column on.
+/// Runs `done(o, part, column, kept)` with what is kept of each part from a column on, or, of short
+/// rows of one part, of those from the row `o` on.
 pub fn for_parts<T: Element, F: Fold>(
     x: &[T],
     dims: (usize, usize, usize),
@@ -99,6 +131,18 @@ pub fn for_parts<T: Element, F: Fold>(
     let (_, n, inner) = dims;
     cut(dims, step, x.len() / F::PACE, |outers, part, columns| {
         let (from, to) = (part * step, ((part + 1) * step).min(n));
+        if inner == 1 && step >= n && n <= SHORT {
+            let mut kept = [F::Kept::default(); FEW];
+            for o in outers.clone().step_by(FEW) {
+                let several = o..(o + FEW).min(outers.end);
+                let kept = &mut kept[..several.len()];
+                let x = &x[several.start * n..several.end * n];
+                let centres = if centres.is_empty() { centres } else { &centres[several] };
+                F::rows::<T, FEW>(Rows { x, form: Form::Rows(n), at: 0, centres }, kept);
+                done(o, part, 0, kept);
+            }
+            return;
+        }
         if inner == 1 {
             for o in outers {
                 let centre = centres.get(o).copied().unwrap_or_default();
@@ -113,7 +157,7 @@ pub fn for_parts<T: Element, F: Fold>(
                 &x[(o * n + from) * inner + columns.start..(o * n + to - 1) * inner + columns.end];
             let places = o * inner + columns.start..o * inner + columns.end;
             let centres = if centres.is_empty() { centres } else { &centres[places] };
-            let rows = Rows { x, stride: inner, at: from, centres };
+            let rows = Rows { x, form: Form::Columns(inner), at: from, centres };
             if kept.len() <= FEW {
                 F::rows::<T, FEW>(rows, kept);
             } else {
@@ -168,35 +212,66 @@ fn merged<F: Step, V: Vector>([a, b, c, d]: [V; SIDE]) -> V {
 vectorized! {
     /// The values of a row beside `centre`, merged.
     pub fn fold_row<S, T: Element, F: Step>(x: &[T], centre: T) -> f64 {
-        let lanes = T::V::<S>::LANES;
-        let (start, centres) = (T::V::<S>::of(F::START), T::V::<S>::splat(centre));
         let mut result = F::START;
         for block in x.chunks(BLOCK) {
-            let mut totals = [start; SIDE];
-            let mut groups = block.chunks_exact(SIDE * lanes);
-            for group in groups.by_ref() {
-                for i in 0..SIDE {
-                    let x = &group[i * lanes..][..lanes];
-                    if (i * lanes).is_multiple_of(crate::simd::line::<T>()) {
-                        T::V::<S>::prefetch_ahead(x);
-                    }
-                    totals[i] = F::merge(totals[i], F::value(T::V::<S>::read(x), centres));
-                }
-            }
-            for x in groups.remainder().chunks(lanes) {
-                let x = T::V::<S>::read_or(x, F::passed(centre));
-                totals[0] = F::merge(totals[0], F::value(x, centres));
-            }
-            result = F::both(result, F::lanes(merged::<F, T::V<S>>(totals)).f64());
+            result = F::both(result, F::lanes(fold_block::<T::V<S>, F>(block, centre)).f64());
         }
         result
+    }
+}
+
+/// The values beside `centre`, merged lane by lane.
+#[inline(always)]
+fn fold_block<V: Vector, F: Step>(block: &[V::Elem], centre: V::Elem) -> V {
+    let (start, centres) = (V::of(F::START), V::splat(centre));
+    let mut totals = [start; SIDE];
+    let mut groups = block.chunks_exact(SIDE * V::LANES);
+    for group in groups.by_ref() {
+        for i in 0..SIDE {
+            let x = &group[i * V::LANES..][..V::LANES];
+            if (i * V::LANES).is_multiple_of(crate::simd::line::<V::Elem>()) {
+                V::prefetch_ahead(x);
+            }
+            totals[i] = F::merge(totals[i], F::value(V::read(x), centres));
+        }
+    }
+    for x in groups.remainder().chunks(V::LANES) {
+        totals[0] = F::merge(totals[0], F::value(V::read_or(x, F::passed(centre)), centres));
+    }
+    merged::<F, V>(totals)
+}
+
+vectorized! {
+    /// The values of each row of `len` numbers beside its number in `centres`, merged: those of as many
+    /// rows as a vector has lanes, together.
+    fn fold_rows<S, T: Element, F: Step>(x: &[T], len: usize, centres: &[T], kept: &mut [f64]) {
+        let lanes = T::V::<S>::LANES;
+        let start = T::V::<S>::of(F::START);
+        for (i, (rows, kept)) in x.chunks(lanes * len).zip(kept.chunks_mut(lanes)).enumerate() {
+            let mut block = [start; MAX_LANES];
+            for ((row, x), total) in rows.chunks_exact(len).enumerate().zip(&mut block) {
+                let centre = if F::CENTRED { centres[i * lanes + row] } else { T::zero() };
+                *total = fold_block::<T::V<S>, F>(x, centre);
+            }
+            T::V::<S>::transpose(&mut block);
+            let mut width = lanes;
+            while width > 1 {
+                width /= 2;
+                for lane in 0..width {
+                    block[lane] = F::merge(block[lane], block[lane + width]);
+                }
+            }
+            let mut totals = [T::zero(); MAX_LANES];
+            block[0].write(&mut totals);
+            kept.iter_mut().zip(&totals).for_each(|(kept, total)| *kept = total.f64());
+        }
     }
 }
 
 vectorized! {
     /// The values of each column beside its number in `centres`, merged; rows lie `stride` apart, and
     /// `block` is room for a number of each column.
-    pub fn fold_rows<S, T: Element, F: Step>(
+    fn fold_columns<S, T: Element, F: Step>(
         x: &[T],
         stride: usize,
         centres: &[T],

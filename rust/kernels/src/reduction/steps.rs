@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::fold::{Fold, ROWS, Rows, fold_row, fold_rows};
+use super::fold::{Fold, Form, ROWS, Rows, fold_row};
 use crate::simd::{MAX_LANES, Vector};
 use crate::{Element, norm, vectorized};
 
@@ -233,11 +233,11 @@ impl Fold for LogSumExp {
             ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
         let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
         let values = &mut values[..kept.len()];
-        fold_rows::<T, Largest>(rows.x, rows.stride, &[], block, values);
+        rows.fold::<Largest>(&[], block, values);
         for ((kept, centre), &largest) in kept.iter_mut().zip(&mut *centres).zip(&*values) {
             (kept[0], *centre) = (largest, T::of(largest));
         }
-        fold_rows::<T, Exponentials>(rows.x, rows.stride, centres, block, values);
+        rows.fold::<Exponentials>(centres, block, values);
         for (kept, &sum) in kept.iter_mut().zip(&*values) {
             kept[1] = if kept[0].is_finite() { sum } else { 0.0 };
         }
@@ -273,20 +273,20 @@ impl Fold for Moments {
     }
 
     fn rows<T: Element, const WIDTH: usize>(rows: Rows<'_, T>, kept: &mut [[f64; 3]]) {
-        let count = rows.x.len().div_ceil(rows.stride) as f64;
+        let count = rows.count() as f64;
         let (mut centres, mut block, mut values) =
             ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
         let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
         let values = &mut values[..kept.len()];
-        fold_rows::<T, Sum>(rows.x, rows.stride, &[], block, values);
+        rows.fold::<Sum>(&[], block, values);
         for (centre, &sum) in centres.iter_mut().zip(&*values) {
             *centre = T::of(sum / count);
         }
-        fold_rows::<T, Differences>(rows.x, rows.stride, centres, block, values);
+        rows.fold::<Differences>(centres, block, values);
         for (kept, &sum) in kept.iter_mut().zip(&*values) {
             kept[1] = sum;
         }
-        fold_rows::<T, SquaredDifferences>(rows.x, rows.stride, centres, block, values);
+        rows.fold::<SquaredDifferences>(centres, block, values);
         for ((kept, centre), &squares) in kept.iter_mut().zip(&*centres).zip(&*values) {
             *kept = around(count, centre.f64(), kept[1], squares);
         }
@@ -315,11 +315,20 @@ impl<F: Step> Fold for First<F> {
             ([T::zero(); WIDTH], [T::zero(); WIDTH], [0.0; WIDTH]);
         let (centres, block) = (&mut centres[..kept.len()], &mut block[..kept.len()]);
         let values = &mut values[..kept.len()];
-        fold_rows::<T, F>(rows.x, rows.stride, &[], block, values);
+        rows.fold::<F>(&[], block, values);
         for ((kept, centre), &value) in kept.iter_mut().zip(&mut *centres).zip(&*values) {
             (kept[0], *centre) = (value, T::of(value));
         }
-        first_matches(rows.x, rows.stride, centres, block, values);
+        match rows.form {
+            Form::Columns(stride) => first_matches(rows.x, stride, centres, block, values),
+            Form::Rows(len) => {
+                for ((x, &value), place) in
+                    rows.x.chunks_exact(len).zip(&*centres).zip(&mut *values)
+                {
+                    *place = first_match(x, value) as f64;
+                }
+            }
+        }
         for (kept, &place) in kept.iter_mut().zip(&*values) {
             kept[1] = rows.at as f64 + place;
         }

@@ -45,13 +45,16 @@ fn many_numbers_lose_no_digits() {
 }
 
 /// Shapes that make every cut into parts, strips and groups, and rows of every rest.
-const SHAPES: [(usize, usize, usize); 14] = [
+const SHAPES: [(usize, usize, usize); 17] = [
     (1, 1, 1),
     (3, 5, 1),
     (700, 16, 1),
     (2, 40_000, 1),
     (5, 4099, 1),
     (20, 133, 1),
+    (133, 100, 1),
+    (70, 512, 1),
+    (3, 513, 1),
     (3, 7, 5),
     (1, 3000, 33),
     (2, 9, 1027),
@@ -157,7 +160,7 @@ fn reductions_are_as_defined() {
 
 #[test]
 fn nan_and_infinities_go_where_they_belong() {
-    for shape in [(1, 37, 1), (1, 20_000, 1), (2, 70, 19), (1, 900, 21), (3, 1, 5)] {
+    for shape in [(1, 37, 1), (37, 20, 1), (1, 20_000, 1), (2, 70, 19), (1, 900, 21), (3, 1, 5)] {
         for place in [0, shape.1 / 2, shape.1 - 1] {
             for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut x = noise::<f32, _>(shape, 3);

@@ -22,20 +22,27 @@ vectorized! {
                 blocks::<T::V<S>, 3, 3, 4>(moves, seen, weight, start, y);
             }
             [5, 5] if const { has_forms::<T::V<S>>() } && moves.is_dense() => {
-                // The sums of seven rows, two vectors each, leave registers to others where there
-                // are 32.
-                if const { T::V::<S>::TILE_ROWS * T::V::<S>::TILE_VECTORS > 16 } {
+                if const { has_room::<T::V<S>>() } {
                     blocks::<T::V<S>, 5, 5, 7>(moves, seen, weight, start, y);
                 } else {
                     blocks::<T::V<S>, 5, 5, 4>(moves, seen, weight, start, y);
                 }
             }
             [7, 7] if const { has_forms::<T::V<S>>() } && moves.is_dense() => {
-                blocks::<T::V<S>, 7, 7, 4>(moves, seen, weight, start, y);
+                if const { has_room::<T::V<S>>() } {
+                    blocks::<T::V<S>, 7, 7, 7>(moves, seen, weight, start, y);
+                } else {
+                    blocks::<T::V<S>, 7, 7, 4>(moves, seen, weight, start, y);
+                }
             }
             _ => correlate_any::<T::V<S>>(moves, seen, weight, start, y),
         }
     }
+}
+
+/// Whether the sums of seven rows, two vectors each, leave registers to others: where there are 32.
+const fn has_room<V: Vector>() -> bool {
+    V::TILE_ROWS * V::TILE_VECTORS > 16
 }
 
 vectorized! {

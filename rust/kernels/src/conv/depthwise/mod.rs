@@ -55,11 +55,12 @@ impl Shape {
     }
 }
 
-/// Runs a body for each constant `ROW` below `ROWS`, which is at most 11: places of sums in registers
+/// Runs a body for each constant `ROW` below `ROWS`, which is at most 13: places of sums in registers
 /// must be constants, which a loop does not promise.
 macro_rules! for_rows {
     ($ROWS:expr, $ROW:ident => $body:block) => {
-        for_rows!($ROWS, $ROW => $body, 0 1 2 3 4 5 6 7 8 9 10)
+        const { assert!($ROWS <= 13, "a body for each row") };
+        for_rows!($ROWS, $ROW => $body, 0 1 2 3 4 5 6 7 8 9 10 11 12)
     };
     ($ROWS:expr, $ROW:ident => $body:block, $($row:literal)*) => {
         $(if $ROWS > $row {

@@ -1,7 +1,9 @@
 //! Batch and group normalisation.
 
-use lamina_kernels::norm::channel::{Sets, forward};
-use ndarray::Array3;
+use lamina_kernels::norm::channel::{Sets, backward, forward};
+use ndarray::{Array1, Array3};
+
+use crate::noise;
 
 #[test]
 fn a_batch_norm_of_short_runs_equals_one_of_long_runs() {
@@ -15,6 +17,31 @@ fn a_batch_norm_of_short_runs_equals_one_of_long_runs() {
         assert!(moments.iter().zip(&same).all(|(a, b)| (a - b).abs() < 1e-13));
         assert!((y[[7, 1, 1]] - y_long[[0, 1, 7 * l + 1]]).abs() < 1e-13);
     }
+}
+
+#[test]
+fn a_group_norm_of_single_numbers_equals_one_of_each_twice() {
+    let sets = Sets::Groups(4);
+    let (x, dy) = (noise::<f64, _>((5, 92, 1), 1), noise::<f64, _>((5, 92, 1), 2));
+    let (weight, bias) = (noise::<f64, _>(92, 3), noise::<f64, _>(92, 4));
+    let (weight, bias) = (Some(weight.view()), Some(bias.view()));
+    let twice = |x: &Array3<f64>| x.broadcast((5, 92, 2)).unwrap().to_owned();
+    let close = |a: &Array1<f64>, b: &Array1<f64>| {
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-13));
+    };
+    let (y, moments) = forward(x.view(), sets, None, weight, bias, 1e-5).unwrap();
+    let (long, same) = forward(twice(&x).view(), sets, None, weight, bias, 1e-5).unwrap();
+    close(&twice(&y).flatten().to_owned(), &long.flatten().to_owned());
+    let single =
+        backward(dy.view(), x.view(), sets, moments.view(), false, weight, 1e-5, true).unwrap();
+    let halves = twice(&dy) / 2.0;
+    let of = twice(&x);
+    let both =
+        backward(halves.view(), of.view(), sets, same.view(), false, weight, 1e-5, true).unwrap();
+    close(&twice(&single.0).flatten().to_owned(), &(both.0 * 2.0).flatten().to_owned());
+    let ((dweight, dbias), expected) = (single.1.unwrap(), both.1.unwrap());
+    close(&dweight, &expected.0);
+    close(&dbias, &expected.1);
 }
 
 #[test]
