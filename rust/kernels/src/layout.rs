@@ -192,13 +192,6 @@ vectorized! {
     }
 }
 
-vectorized! {
-    /// `to[i] = from[i * step]`.
-    pub(crate) fn spaced<S, T: Element>(from: &[T], step: usize, to: &mut [T]) {
-        spaced_of::<T::V<S>>(from, step, to);
-    }
-}
-
 /// `to[i] = from[i * step]`.
 #[inline(always)]
 pub(crate) fn spaced_of<V: Vector>(from: &[V::Elem], step: usize, to: &mut [V::Elem]) {
@@ -238,6 +231,12 @@ pub(crate) fn spaced_of<V: Vector>(from: &[V::Elem], step: usize, to: &mut [V::E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    vectorized! {
+        fn spaced<S, T: Element>(from: &[T], step: usize, to: &mut [T]) {
+            spaced_of::<T::V<S>>(from, step, to);
+        }
+    }
 
     #[test]
     fn spaced_numbers_are_those_that_far_apart() {

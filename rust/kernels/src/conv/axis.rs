@@ -24,6 +24,17 @@ pub(super) struct Tap {
     pub(super) at: usize,
 }
 
+/// Inputs that outputs see.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// Zeros before those that exist.
+    pub(super) before: usize,
+    /// The first that exists, how many do, and how far apart they lie.
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) step: usize,
+}
+
 impl Axis {
     /// `taps` says which input output 0 sees by each tap.
     fn new(outputs: usize, inputs: usize, step: usize, taps: Vec<isize>) -> Self {
@@ -77,20 +88,15 @@ impl Axis {
         first..self.taps.iter().rposition(sees).map_or(first, |last| last + 1)
     }
 
-    /// Inputs of plane `plane` that outputs from `from` on see, as many as `held`: how many zeros
-    /// come before, the first and the count of those that exist.
-    pub(super) fn inputs_of(
-        &self,
-        plane: usize,
-        from: usize,
-        held: usize,
-    ) -> (usize, usize, usize) {
+    /// Inputs of plane `plane` that outputs from `from` on see, as many as `held`.
+    pub(super) fn inputs_of(&self, plane: usize, from: usize, held: usize) -> Seen {
         let (step, plane) = (self.step as isize, self.planes[plane] as isize);
         let start = self.low + from as isize;
         let end = (self.inputs as isize - plane + step - 1).div_euclid(step);
         let before = (-start).clamp(0, held as isize);
         let count = (end - start - before).clamp(0, held as isize - before);
         let first = if count > 0 { (start + before) * step + plane } else { 0 };
-        (before as usize, first as usize, count as usize)
+        let [before, first, count] = [before, first, count].map(|number| number as usize);
+        Seen { before, first, count, step: self.step }
     }
 }

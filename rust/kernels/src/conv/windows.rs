@@ -9,10 +9,10 @@
 
 use std::ops::Range;
 
-use super::axis::{Axis, Tap};
+use super::axis::{Axis, Seen, Tap};
 use super::lines::{self, Panels, Target, Tiles};
 use super::{Shape, narrow};
-use crate::layout::spaced;
+use crate::layout::spaced_of;
 use crate::matmul::transposed;
 use crate::memory::Scratch;
 use crate::simd::{MAX_LANES, Vector};
@@ -292,26 +292,9 @@ impl Pass {
         let planes = y_axis.planes.len() * x_axis.planes.len();
         for (i, z) in z.chunks_exact_mut(self.plane).take(sources * planes).enumerate() {
             let x = &x[i / planes * y_axis.inputs * x_axis.inputs..];
-            let (top, first, seen) =
-                y_axis.inputs_of(i % planes / x_axis.planes.len(), from[0], lines);
-            let (left, column, count) =
-                x_axis.inputs_of(i % x_axis.planes.len(), from[1], self.pitch);
-            for (line, z) in z.chunks_exact_mut(self.pitch).take(lines).enumerate() {
-                if line < top || line >= top + seen {
-                    z.fill(T::zero());
-                    continue;
-                }
-                let row = first + (line - top) * y_axis.step;
-                let x = &x[row * x_axis.inputs + column..];
-                z[..left].fill(T::zero());
-                z[left + count..].fill(T::zero());
-                let z = &mut z[left..left + count];
-                if x_axis.step == 1 {
-                    z.copy_from_slice(&x[..count]);
-                } else {
-                    spaced(x, x_axis.step, z);
-                }
-            }
+            let rows = y_axis.inputs_of(i % planes / x_axis.planes.len(), from[0], lines);
+            let columns = x_axis.inputs_of(i % x_axis.planes.len(), from[1], self.pitch);
+            copy_plane(x, x_axis.inputs, rows, columns, self.pitch, &mut z[..lines * self.pitch]);
         }
     }
 
@@ -475,6 +458,34 @@ vectorized! {
                 let to = panel.as_mut_ptr().add(first);
                 transposed::<S, T>(from, depth as isize, depth, real, height, to, real);
             }
+        }
+    }
+}
+
+vectorized! {
+    /// Inputs of rows and columns, of lines of `width`, in lines of `pitch` numbers with zeros around.
+    fn copy_plane<S, T: Element>(
+        x: &[T],
+        width: usize,
+        rows: Seen,
+        columns: Seen,
+        pitch: usize,
+        z: &mut [T],
+    ) {
+        let clear = |z: &mut [T]| {
+            z.chunks_mut(T::V::<S>::LANES).for_each(|z| T::V::<S>::zero().write(z));
+        };
+        for (line, z) in z.chunks_exact_mut(pitch).enumerate() {
+            let Some(row) = line.checked_sub(rows.before).filter(|&row| row < rows.count) else {
+                clear(z);
+                continue;
+            };
+            let (before, rest) = z.split_at_mut(columns.before);
+            let (seen, after) = rest.split_at_mut(columns.count);
+            clear(before);
+            clear(after);
+            let x = &x[(rows.first + row * rows.step) * width + columns.first..];
+            spaced_of::<T::V<S>>(x, columns.step, seen);
         }
     }
 }
