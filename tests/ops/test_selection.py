@@ -162,8 +162,19 @@ def test_arguments_of_the_kernel_are_named():
     x = np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"\[order_top\] k: expected at most 3, .* got 4"):
         _kernels.order_top(x, 4, True)
-    with pytest.raises(TypeError, match="x: expected 2-d float32 array, got 1-d float32"):
-        _kernels.order_top(x[0], 1, True)
+    with pytest.raises(ValueError, match="x: expected at least one axis, got none"):
+        _kernels.order_top(np.asarray(1.0), 1, True)
+    with pytest.raises(ValueError, match="x: expected at least 2 axes, got 1"):
+        _kernels.triangle(x[0], 0, True)
+    index = np.zeros((2, 3), np.int64)
+    with pytest.raises(ValueError, match=r"index: expected \[2, 3\] .* axes 0 to 1, got \[3, 2\]"):
+        _kernels.gather_forward(x, 0, index.reshape(3, 2))
+    with pytest.raises(ValueError, match=r"index: expected \[2, 3\] .*, got \[2, 3, 1\]"):
+        _kernels.gather_forward(x, 0, index[..., None])
+    with pytest.raises(ValueError, match="axes: expected a range of 2 axes, got 2 to 3"):
+        _kernels.gather_forward(x, 2, index)
+    with pytest.raises(ValueError, match=r"dy: expected \[2, 3\] .*, got \[1, 6\]"):
+        _kernels.gather_backward(x.reshape(1, 6), 0, index, 4)
     with pytest.raises(TypeError, match="x: expected float32 or float64 array, got int64"):
         _kernels.order_top(x.astype(np.int64), 1, True)
 

@@ -3,7 +3,6 @@
 Each filter returns new scores in which the tokens it rules out are ``-inf``.
 """
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -174,10 +173,8 @@ class Sampler:
 
 def _best(scores: Array, count: int) -> Array:
     """Where the ``count`` best of each row are, in order; of equal ones the first comes first."""
-    *outer, size = scores.shape
-    rows = scores.reshape(math.prod(outer), size)
-    rows = rows if rows.dtype in FLOATS else rows.astype(np.float64)
-    return _kernels.order_top(rows, count, True)[1].reshape(*outer, count)
+    scores = scores if scores.dtype in FLOATS else scores.astype(np.float64)
+    return _kernels.order_top(scores, count, True)[1]
 
 
 def _probabilities(scores: Array) -> Array:

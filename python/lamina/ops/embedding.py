@@ -32,19 +32,16 @@ def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -
     if needs and not isinstance(input, list):
         # The gradient needs them as they are now, whatever the caller does to them.
         ids = ids.copy()
-    shape = ids.shape
-    flat = ids.reshape(-1)
-    y = _kernels.embedding_forward(flat, table.data)
-    rows, width = table.data.shape
+    y = _kernels.embedding_forward(ids, table.data)
+    rows = table.data.shape[0]
     padding = None if padding_idx is None else resolve_padding(padding_idx, rows)
     if not needs:
-        return wrap(y.reshape(*shape, width))
+        return wrap(y)
 
     def vjp(dy: Array) -> Gradients:
-        dy = dy.reshape(flat.size, width)
-        return None, _kernels.embedding_backward(dy, flat, rows, padding)
+        return None, _kernels.embedding_backward(dy, ids, rows, padding)
 
-    return Tensor.record(y.reshape(*shape, width), (None, table), vjp)
+    return Tensor.record(y, (None, table), vjp)
 
 
 def resolve_padding(padding_idx: int, rows: int) -> int:

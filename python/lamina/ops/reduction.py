@@ -168,7 +168,7 @@ def _first(op: str, input: Operand, dim: SupportsIndex, keepdim: bool) -> Select
     run = arrays.neighbours(data, at) if data.ndim else None
     if run is not None:
         largest, places = _PLACES[op][1](data, run, keepdim)
-        return Selected(taken(x, largest, places, run[0]), Tensor(places))
+        return Selected(taken(x, largest, places, run[0], keepdim), Tensor(places))
     indices = np.asarray(_PLACES[op][0](data, axis=at, keepdims=True))
     values, firsts = take(x, indices, dim), Tensor(indices)
     if keepdim or not values.ndim:

@@ -1,6 +1,5 @@
 """Elements chosen by their place, by a mask or by their order."""
 
-import math
 import operator
 from collections.abc import Sequence
 from types import EllipsisType
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from lamina import _kernels, tape
-from lamina.arrays import FLOATS, Array, axis, reshape, zeros
+from lamina.arrays import FLOATS, Array, axis, zeros
 from lamina.ops.join import where
 from lamina.tensor import Operand, Tensor, as_tensor
 
@@ -119,27 +118,23 @@ def take(input: Operand, indices: Array, dim: SupportsIndex) -> Tensor:
     return taken(x, np.take_along_axis(data, indices, at), indices, at)
 
 
-def taken(x: Tensor, y: Array, indices: Array, at: int) -> Tensor:
+def taken(x: Tensor, y: Array, indices: Array, at: int, keepdim: bool = True) -> Tensor:
     """``y``, which is what ``indices`` name along an axis of ``x``, none of them twice."""
     shape, dtype = x.data.shape, x.data.dtype
-    # Made now: the caller has the indices too, and may change them.
-    places = _places(indices, shape, at) if x.requires_grad and tape.is_grad_enabled() else None
+    # The caller has the indices too, and may change them.
+    kept = indices.copy() if x.requires_grad and tape.is_grad_enabled() else indices
 
     def vjp(dy: Array) -> tuple[Array]:
+        places = kept
+        if not keepdim:
+            dy, places = np.expand_dims(dy, at), np.expand_dims(kept, at)
+        if dtype in FLOATS:
+            return (_kernels.gather_backward(dy, at, places, shape[at]),)
         dx = zeros(shape, dtype)
-        dx.reshape(-1)[places] = dy.reshape(-1)
+        np.put_along_axis(dx, places, dy, at)
         return (dx,)
 
     return Tensor.record(y, (x,), vjp)
-
-
-def _places(indices: Array, shape: tuple[int, ...], at: int) -> Array:
-    """What ``indices`` name along an axis of ``shape``, as indices of all its elements in a row."""
-    outer, inner = math.prod(shape[:at]), math.prod(shape[at + 1 :])
-    places = indices.reshape(outer, indices.size // (outer * inner or 1), inner) * inner
-    places += np.arange(outer)[:, None, None] * (shape[at] * inner)
-    places += np.arange(inner)
-    return places.reshape(-1)
 
 
 def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
@@ -191,16 +186,9 @@ def gather(input: Operand, dim: SupportsIndex, index: Operand) -> Tensor:
 
 def _gather(x: Tensor, at: int, ids: Array) -> Tensor:
     """:func:`gather` for an index as long as ``x`` on all axes but ``at``."""
-    shape, chosen = x.data.shape, ids.shape
-    before, after = math.prod(shape[:at]), math.prod(shape[at + 1 :])
-    index = ids.reshape(before, chosen[at], after)
-    y = _kernels.gather_forward(reshape(x.data, (before, shape[at], after)), index)
-
-    def vjp(dy: Array) -> tuple[Array]:
-        dx = _kernels.gather_backward(reshape(dy, index.shape), index, shape[at])
-        return (dx.reshape(shape),)
-
-    return Tensor.record(y.reshape(chosen), (x,), vjp)
+    n = x.data.shape[at]
+    y = _kernels.gather_forward(x.data, at, ids)
+    return Tensor.record(y, (x,), lambda dy: (_kernels.gather_backward(dy, at, ids, n),))
 
 
 def masked_fill(input: Operand, mask: Operand, value: Operand) -> Tensor:
@@ -226,14 +214,10 @@ def _triangle(op: str, input: Operand, diagonal: int, lower: bool) -> Tensor:
     if x.data.dtype not in FLOATS:
         kept = np.tri(shape[-2], shape[-1], diagonal if lower else diagonal - 1, dtype=bool)
         return where(kept if lower else ~kept, x, 0)
-    sizes = math.prod(shape[:-2]), *shape[-2:]
     # Diagonals farther off are alike.
     diagonal = max(-shape[-2] - 1, min(operator.index(diagonal), shape[-1] + 1))
-
-    def of(data: Array) -> Array:
-        return _kernels.triangle(reshape(data, sizes), diagonal, lower).reshape(shape)
-
-    return Tensor.record(of(x.data), (x,), lambda dy: (of(dy),))
+    y = _kernels.triangle(x.data, diagonal, lower)
+    return Tensor.record(y, (x,), lambda dy: (_kernels.triangle(dy, diagonal, lower),))
 
 
 def argsort(input: Operand, dim: SupportsIndex = -1, descending: bool = False) -> Tensor:
@@ -282,12 +266,9 @@ def _order(
     length = x.shape[at]
     count = length if count is None else count
     if x.dtype in FLOATS:
-        rows = x if at == x.ndim - 1 else x.swapaxes(at, -1)
-        outer = rows.shape[:-1]
-        found = _kernels.order_top(rows.reshape(math.prod(outer), length), count, descending)
-        values, order = [y.reshape(*outer, count) for y in found]
-        if rows is x:
-            return values, order
+        if at == x.ndim - 1:
+            return _kernels.order_top(x, count, descending)
+        values, order = _kernels.order_top(x.swapaxes(at, -1), count, descending)
         values, order = values.swapaxes(at, -1), order.swapaxes(at, -1)
         return np.ascontiguousarray(values), np.ascontiguousarray(order)
     if descending:

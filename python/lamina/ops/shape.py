@@ -6,14 +6,13 @@ from typing import SupportsIndex
 
 import numpy as np
 
+from lamina import _kernels
+from lamina.arrays import FLOATS
 from lamina.ops.conv import integer, integers
 from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor, empty
 
 _Slices = tuple[slice, ...]
-
-# Rows up to which it takes longer to fill the ends of each than the whole.
-_SHORT = 256
 
 
 def pad(
@@ -54,38 +53,19 @@ def pad(
 
 
 def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
-    shape = x.shape
-    lengths = tuple(n + before + after for n, (before, after) in zip(shape, pairs, strict=True))
-    if min(lengths, default=0) < 0:
+    shape, data = x.shape, x.data
+    if any(n + before + after < 0 for n, (before, after) in zip(shape, pairs, strict=True)):
         raise ValueError(f"pad: pad: expected to cut off at most the shape {shape}, got {pairs}")
-    inner: _Slices = tuple(
-        slice(max(-before, 0), n - max(-after, 0))
-        for n, (before, after) in zip(shape, pairs, strict=True)
-    )
-    outer: _Slices = tuple(
-        slice(max(before, 0), n - max(after, 0))
-        for n, (before, after) in zip(lengths, pairs, strict=True)
-    )
-    y = empty(lengths, x.dtype)
-    if lengths[-1:] < (_SHORT,):
-        y.fill(value)
-    else:
-        for axis, part in enumerate(outer):
-            y[_at(axis, slice(0, part.start))] = value
-            y[_at(axis, slice(part.stop, None))] = value
-    y[outer] = x.data[inner]
+    back = [(-before, -after) for before, after in pairs]
+    return Tensor.record(_padded(data, pairs, value), (x,), lambda dy: (_padded(dy, back, 0),))
 
-    cuts = any(before < 0 or after < 0 for before, after in pairs)
 
-    def vjp(dy: Array) -> Gradients:
-        if not cuts:
-            return (dy[outer],)
-        dx = empty(shape, dy.dtype)
-        dx.fill(0)
-        dx[inner] = dy[outer]
-        return (dx,)
-
-    return Tensor.record(y, (x,), vjp)
+def _padded(x: Array, pairs: list[tuple[int, int]], value: float) -> Array:
+    if x.dtype in FLOATS:
+        return _kernels.padded(x, pairs, value)
+    inner = [slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True)]
+    around = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    return np.pad(x[tuple(inner)], around, constant_values=np.asarray(value, x.dtype))
 
 
 def _along(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:

@@ -1,18 +1,12 @@
 """Softmax and log-softmax."""
 
-import math
 from collections.abc import Callable
 
 from lamina import _kernels
-from lamina.arrays import reshape
-from lamina.tape import Gradients
 from lamina.tensor import Array, Operand, Tensor, as_tensor
 
-_Forward = Callable[[Array], Array]
-_Backward = Callable[[Array, Array], Array]
-
-# Columns from which on they are faster side by side than each copied into a row.
-_SIDE_BY_SIDE = 16
+_Forward = Callable[[Array, int], Array]
+_Backward = Callable[[Array, Array, int], Array]
 
 
 def softmax(input: Operand, dim: int = -1) -> Tensor:
@@ -28,18 +22,11 @@ def log_softmax(input: Operand, dim: int = -1) -> Tensor:
 def _over_axis(x: Operand, dim: int, forward: _Forward, backward: _Backward) -> Tensor:
     x = as_tensor(x)
     data = x.data
-    if data.ndim == 0:
+    ndim = data.ndim
+    if not ndim:
         return _over_axis(x.reshape(1), dim, forward, backward).reshape(())
-    if not -data.ndim <= dim < data.ndim:
-        raise ValueError(f"softmax: dim: expected -{data.ndim} to {data.ndim - 1}, got {dim}")
-    shape, at = data.shape, dim % data.ndim
-    after = math.prod(shape[at + 1 :])
-    if data.size and 1 < after < _SIDE_BY_SIDE:
-        return _over_axis(x.transpose(dim, -1), -1, forward, backward).transpose(dim, -1)
-    sizes = math.prod(shape[:at]), shape[at], after
-    y = forward(reshape(data, sizes))
-
-    def vjp(dy: Array) -> Gradients:
-        return (backward(reshape(dy, sizes), y).reshape(shape),)
-
-    return Tensor.record(y.reshape(shape), (x,), vjp)
+    if not -ndim <= dim < ndim:
+        raise ValueError(f"softmax: dim: expected -{ndim} to {ndim - 1}, got {dim}")
+    at = dim % ndim
+    y = forward(data, at)
+    return Tensor.record(y, (x,), lambda dy: (backward(dy, y, at),))

@@ -6,9 +6,15 @@ use std::fmt::Display;
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
+use crate::layout::put;
+use crate::simd::{line, prefetch};
 use crate::threads::{self, Shared};
-use crate::{Element, Error, Result, check_shape, memory};
+use crate::{Element, Error, Result, check_shape, memory, vectorized};
 
+/// How many rows ahead of the one that is copied are asked for, and how many lines of each: of the rest
+/// the processor finds out by itself.
+const AHEAD: usize = 4;
+const LINES: usize = 16;
 /// Columns that one task of the backward pass adds up.
 const COLUMNS: usize = 64;
 
@@ -51,17 +57,31 @@ pub fn forward<T: Element, I: Id>(
     if !y.is_empty() {
         let weight = weight.as_standard_layout();
         let weight = weight.as_slice().expect("standard layout");
-        let cost = y.len() / 8;
-        let step = threads::piece_len(ids.len(), width / 8);
+        let cost = y.len() / 4;
+        let ids = ids.as_standard_layout();
+        let ids = ids.as_slice().expect("standard layout");
+        let step = threads::piece_len(ids.len(), width);
         let out = y.as_slice_mut().expect("a new array");
         threads::for_each_piece(out, step * width, cost, |piece, y| {
-            for (i, y) in y.chunks_exact_mut(width).enumerate() {
-                let row = ids[piece * step + i].index();
-                y.copy_from_slice(&weight[row * width..][..width]);
-            }
+            rows_of(weight, width, &ids[piece * step..], y);
         });
     }
     Ok(y)
+}
+
+vectorized! {
+    /// The rows `ids` of `weight`, as many as `y` has.
+    fn rows_of<S, T: Element, I: Id>(weight: &[T], width: usize, ids: &[I], y: &mut [T]) {
+        for (i, y) in y.chunks_exact_mut(width).enumerate() {
+            if let Some(next) = ids.get(i + AHEAD) {
+                let start = weight.as_ptr().wrapping_add(next.index() * width);
+                for at in (0..width.min(LINES * line::<T>())).step_by(line::<T>()) {
+                    prefetch::<true>(start.wrapping_add(at).cast());
+                }
+            }
+            put::<T::V<S>>(&weight[ids[i].index() * width..][..width], y);
+        }
+    }
 }
 
 /// Gradient of a table of `rows` rows from that of the output, `dy` `[M, D]`. The row `padding`

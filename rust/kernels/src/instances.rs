@@ -42,6 +42,8 @@ pub fn instances() -> impl Sized {
         glu::forward,
         interpolation::backward,
         interpolation::forward,
+        layout::joined,
+        layout::padded,
         loss::backward,
         loss::forward,
         matmul::batched,

@@ -1,16 +1,18 @@
-//! Copies of arrays in C order: of one of any strides, of several side by side.
+//! Copies of arrays in C order: of one of any strides, of several side by side, of one with more around it.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 
-use ndarray::{Array, Array2, ArrayBase, ArrayView, ArrayView2, Data, Dimension};
+use ndarray::{
+    Array, Array2, ArrayBase, ArrayD, ArrayView, ArrayView2, ArrayViewD, Data, Dimension,
+};
 
 use crate::matmul::transposed;
 use crate::memory;
 use crate::simd::Vector;
 use crate::threads::{self, Shared};
 use crate::walk::{Axis, Source, Walk, offsets};
-use crate::{Element, Result, check_shape, vectorized};
+use crate::{Element, Error, Result, check_shape, vectorized};
 
 /// Numbers in a task.
 const PIECE: usize = 32_768;
@@ -65,23 +67,138 @@ pub fn joined<T: Element>(parts: &[ArrayView2<'_, T>]) -> Result<Array2<T>> {
     let mut out = memory::unfilled_array((rows, width));
     let (to, cost) = (out.as_slice_mut().expect("a new array"), rows * width / 4);
     threads::for_each_piece(to, PIECE, cost, |i, to| {
-        let (mut row, column) = (i * PIECE / width, i * PIECE % width);
-        let mut part = starts.partition_point(|&start| start <= column) - 1;
-        let mut done = column - starts[part];
+        let (row, column) = (i * PIECE / width, i * PIECE % width);
+        let part = starts.partition_point(|&start| start <= column) - 1;
+        join(&parts, &widths, (row, part, column - starts[part]), to);
+    });
+    Ok(out)
+}
+
+vectorized! {
+    /// What follows in `to` from a row, a part and a column of it on.
+    fn join<S, T: Element>(
+        parts: &[&[T]],
+        widths: &[usize],
+        from: (usize, usize, usize),
+        to: &mut [T],
+    ) {
+        let (mut row, mut part, mut done) = from;
         let mut to = to;
         while !to.is_empty() {
             let from = &parts[part][row * widths[part] + done..(row + 1) * widths[part]];
-            let count = from.len().min(to.len());
-            let (now, later) = to.split_at_mut(count);
-            now.copy_from_slice(&from[..count]);
+            let (now, later) = to.split_at_mut(from.len().min(to.len()));
+            put::<T::V<S>>(from, now);
             (to, done) = (later, 0);
             part += 1;
             if part == parts.len() {
                 (part, row) = (0, row + 1);
             }
         }
-    });
-    Ok(out)
+    }
+}
+
+/// An axis, or several that go with it: how long it is, how many numbers are before it, and how many
+/// there are then.
+#[derive(Debug, Clone, Copy)]
+struct Padded {
+    len: usize,
+    before: isize,
+    padded: usize,
+}
+
+/// `x` with as many numbers before and after each axis as `pairs` say, all of them `value`; where they
+/// are negative, so many of `x` are left out.
+pub fn padded<T: Element>(
+    x: ArrayViewD<'_, T>,
+    pairs: &[(isize, isize)],
+    value: T,
+) -> Result<ArrayD<T>> {
+    let wrong = |message| Error::value("padded", "pairs", message);
+    if pairs.len() != x.ndim() {
+        return Err(wrong(format!("expected {} pairs, got {}", x.ndim(), pairs.len())));
+    }
+    let mut axes: Vec<Padded> = Vec::with_capacity(pairs.len());
+    let mut shape = Vec::with_capacity(pairs.len());
+    for (&len, &(before, after)) in x.shape().iter().zip(pairs) {
+        let whole = len.checked_add_signed(before).and_then(|n| n.checked_add_signed(after));
+        let Some(padded) = whole else {
+            return Err(wrong(format!(
+                "expected a length from 0 on, got {len} and {before}, {after}"
+            )));
+        };
+        shape.push(padded);
+        // What has nothing around it goes with the axis before it.
+        match axes.last_mut().filter(|_| (before, after) == (0, 0)) {
+            Some(axis) => {
+                *axis = Padded {
+                    len: axis.len * len,
+                    before: axis.before.saturating_mul(len as isize),
+                    padded: axis.padded.saturating_mul(len),
+                };
+            }
+            None => axes.push(Padded { len, before, padded }),
+        }
+    }
+    let x = x.as_standard_layout();
+    let x = flat(&x);
+    let mut y = memory::unfilled_array(shape);
+    if !y.is_empty() {
+        let (cost, to) = (y.len() / 4, y.as_slice_mut().expect("a new array"));
+        threads::for_each_piece(to, PIECE, cost, |i, to| pad(x, &axes, value, i * PIECE, to));
+    }
+    Ok(y)
+}
+
+vectorized! {
+    /// The numbers of a padded array from number `start` on.
+    fn pad<S, T: Element>(x: &[T], axes: &[Padded], value: T, start: usize, to: &mut [T]) {
+        let whole = Padded { len: 1, before: 0, padded: 1 };
+        let (row, outer) = axes.split_last().unwrap_or((&whole, &[]));
+        let (mut line, mut column) = (start / row.padded, start % row.padded);
+        let mut to = to;
+        while !to.is_empty() {
+            let count = to.len().min(row.padded - column);
+            let (now, later) = to.split_at_mut(count);
+            // The columns of `x` that come first and last, be they there or not.
+            let first = column as isize - row.before;
+            let ends = [first, first + count as isize].map(|end| end.clamp(0, row.len as isize));
+            match line_of(outer, line).filter(|_| ends[0] < ends[1]) {
+                Some(line) => {
+                    let (start, stop) = (ends[0] as usize, ends[1] as usize);
+                    let (before, rest) = now.split_at_mut((ends[0] - first) as usize);
+                    let (inside, after) = rest.split_at_mut(stop - start);
+                    fill::<T::V<S>>(before, value);
+                    put::<T::V<S>>(&x[line * row.len..][start..stop], inside);
+                    fill::<T::V<S>>(after, value);
+                }
+                None => fill::<T::V<S>>(now, value),
+            }
+            (to, line, column) = (later, line + 1, 0);
+        }
+    }
+}
+
+/// The line of the numbers themselves that a line of the padded array holds, if any.
+#[inline(always)]
+fn line_of(outer: &[Padded], mut line: usize) -> Option<usize> {
+    let (mut own, mut stride) = (0, 1);
+    for (i, axis) in outer.iter().enumerate().rev() {
+        // Dividing takes longer than the rest.
+        let place = if i == 0 { line } else { line % axis.padded };
+        line = if i == 0 { 0 } else { line / axis.padded };
+        let inside = (place as isize).wrapping_sub(axis.before) as usize;
+        if inside >= axis.len {
+            return None;
+        }
+        own += inside * stride;
+        stride *= axis.len;
+    }
+    Some(own)
+}
+
+#[inline(always)]
+fn fill<V: Vector>(to: &mut [V::Elem], value: V::Elem) {
+    to.chunks_mut(V::LANES).for_each(|to| V::splat(value).write(to));
 }
 
 /// # Safety
@@ -189,6 +306,20 @@ vectorized! {
             // SAFETY: see above.
             unsafe { transposed::<S, T>(from, apart, depth, real, width, to.add(i), real) };
         }
+    }
+}
+
+/// Copies as many numbers as `to` has room for: for those of a line, which a call takes longer for.
+#[inline(always)]
+pub(crate) fn put<V: Vector>(from: &[V::Elem], to: &mut [V::Elem]) {
+    let from = &from[..to.len()];
+    let Some(last) = to.len().checked_sub(V::LANES) else {
+        return V::read(from).write(to);
+    };
+    for at in (0..to.len()).step_by(V::LANES) {
+        // A last full vector over the one before is cheaper than part of one.
+        let at = at.min(last);
+        V::read(&from[at..]).write(&mut to[at..]);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Elements by their place along an axis, and triangles of matrices.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ndarray::{Array3, ArrayView3};
 
 use crate::embedding::Id;
@@ -23,31 +25,53 @@ pub fn gather<T: Element, I: Id>(
     check_shape("gather", "x", &[outer, n, inner], x.shape())?;
     let (x, ids) = (x.as_standard_layout(), ids.as_standard_layout());
     let (x, ids) = (flat(&x), flat(&ids));
-    check_ids("gather", ids, n)?;
     let mut y = memory::unfilled_array(dims);
     let len = dims.1 * inner;
     let step = (PIECE / inner.max(1)).max(1) * inner;
     let out = y.as_slice_mut().expect("a new array");
+    let outside = AtomicBool::new(false);
     threads::for_each_piece(out, step, ids.len(), |piece, y| {
-        let mut done = 0;
-        while done < y.len() {
-            let first = piece * step + done;
-            let count = (len - first % len).min(y.len() - done);
-            let (x, ids) = (&x[first / len * n * inner..][..n * inner], &ids[first..first + count]);
-            let y = &mut y[done..done + count];
-            if inner == 1 {
-                y.iter_mut().zip(ids).for_each(|(y, id)| *y = x[id.index()]);
-            } else {
-                for (y, ids) in y.chunks_exact_mut(inner).zip(ids.chunks_exact(inner)) {
-                    for (i, (y, id)) in y.iter_mut().zip(ids).enumerate() {
-                        *y = x[id.index() * inner + i];
-                    }
-                }
+        let start = piece * step;
+        let (mut ids, mut y) = (&ids[start..start + y.len()], y);
+        let (mut o, mut left) = (start / len, len - start % len);
+        while !y.is_empty() {
+            let count = left.min(y.len());
+            let (now, later) = y.split_at_mut(count);
+            let (x, chosen) = (&x[o * n * inner..][..n * inner], &ids[..count]);
+            if !gather_rows(x, chosen, inner, now) {
+                outside.store(true, Ordering::Relaxed);
             }
-            done += count;
+            (y, ids, o, left) = (later, &ids[count..], o + 1, len);
         }
     });
+    if outside.into_inner() {
+        check_ids("gather", ids, n)?;
+    }
     Ok(y)
+}
+
+/// Rows of [`gather`] whose numbers lie in one `x` `[N, I]`; false where an id is outside.
+fn gather_rows<T: Element, I: Id>(x: &[T], ids: &[I], inner: usize, y: &mut [T]) -> bool {
+    let mut inside = true;
+    if inner == 1 {
+        for (y, id) in y.iter_mut().zip(ids) {
+            match x.get(id.index()) {
+                Some(x) => *y = *x,
+                None => inside = false,
+            }
+        }
+        return inside;
+    }
+    let n = x.len() / inner;
+    for (y, ids) in y.chunks_exact_mut(inner).zip(ids.chunks_exact(inner)) {
+        for (i, (y, id)) in y.iter_mut().zip(ids).enumerate() {
+            match id.index() {
+                id if id < n => *y = x[id * inner + i],
+                _ => inside = false,
+            }
+        }
+    }
+    inside
 }
 
 /// Gradient of `x` `[O, N, I]` of [`gather`] from `dy` and `ids`, both `[O, K, I]`: a task adds up some

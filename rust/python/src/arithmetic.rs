@@ -1,7 +1,7 @@
 //! Operations on two arrays whose shapes broadcast, the choice between them, copies in C order.
 
 use lamina_kernels::arithmetic::{self, Operation};
-use lamina_kernels::layout;
+use lamina_kernels::{Element, layout};
 use ndarray::{ArrayView2, Ix2, IxDyn};
 use numpy::IntoPyArray;
 use pyo3::exceptions::PyValueError;
@@ -94,6 +94,25 @@ pub(crate) fn joined<'py>(
         let parts: Vec<_> = parts.iter().map(Input::strided).collect();
         let cost = parts.iter().map(ArrayView2::len).sum();
         let y = enter(py, "copy", cost, || layout::joined(&parts))?;
+        Ok(y.into_pyarray(py).into_any())
+    })
+}
+
+/// `x` with as many numbers before and after each axis as `pairs` say, all of them `value`; negative
+/// ones cut off.
+#[pyfunction]
+#[pyo3(signature = (x, pairs, value, /))]
+pub(crate) fn padded<'py>(
+    py: Python<'py>,
+    x: &Bound<'py, PyAny>,
+    pairs: Vec<(isize, isize)>,
+    value: f64,
+) -> PyResult<Bound<'py, PyAny>> {
+    by_dtype!(x, T => {
+        let x = array::<T, IxDyn>("x", x)?;
+        let x = x.c_order()?;
+        let work = || layout::padded(x.view(), &pairs, <T as Element>::of(value));
+        let y = enter(py, "copy", x.len(), work)?;
         Ok(y.into_pyarray(py).into_any())
     })
 }

@@ -5,6 +5,7 @@ mod activation;
 mod allocator;
 mod arithmetic;
 mod attention;
+mod axes;
 mod borrow;
 mod conv;
 mod convert;
@@ -47,7 +48,7 @@ mod _kernels {
     #[pymodule_export]
     use crate::arithmetic::{
         arithmetic_add, arithmetic_choose, arithmetic_divide, arithmetic_maximum,
-        arithmetic_minimum, arithmetic_multiply, arithmetic_subtract, copied, joined,
+        arithmetic_minimum, arithmetic_multiply, arithmetic_subtract, copied, joined, padded,
     };
     #[pymodule_export]
     use crate::attention::{

@@ -1,77 +1,11 @@
 //! Reductions over neighbouring axes of arrays of any shape.
 
 use lamina_kernels::reduction;
-use ndarray::{Array, ArrayView, ArrayView2, ArrayView3, Dimension, IxDyn};
-use numpy::{Element as NumpyElement, IntoPyArray};
-use pyo3::exceptions::PyValueError;
+use ndarray::IxDyn;
 use pyo3::prelude::*;
 
+use crate::axes::Axes;
 use crate::convert::{array, by_dtype, enter};
-
-/// The axes of a shape that a reduction runs over, from one to before another.
-struct Axes<'a> {
-    shape: &'a [usize],
-    start: usize,
-    stop: usize,
-}
-
-impl<'a> Axes<'a> {
-    fn new(shape: &'a [usize], (start, stop): (usize, usize)) -> PyResult<Self> {
-        if start > stop || stop > shape.len() {
-            return Err(PyValueError::new_err(format!(
-                "axes: expected a range of {} axes, got {start} to {stop}",
-                shape.len()
-            )));
-        }
-        Ok(Self { shape, start, stop })
-    }
-
-    /// `[O, N, I]`, where `N` counts the numbers that become one.
-    fn three(&self) -> [usize; 3] {
-        let count = |lengths: &[usize]| lengths.iter().product();
-        let (before, rest) = self.shape.split_at(self.start);
-        let (along, after) = rest.split_at(self.stop - self.start);
-        [count(before), count(along), count(after)]
-    }
-
-    /// `x` as `[O, N, I]`.
-    fn rows<'x, T>(&self, x: ArrayView<'x, T, IxDyn>) -> ArrayView3<'x, T> {
-        x.into_shape_with_order(self.three()).expect("an array in C order of this shape")
-    }
-
-    /// What has a number for each reduction, with these axes or without, as `[O, I]`.
-    fn each<'x, T>(&self, arg: &str, x: ArrayView<'x, T, IxDyn>) -> PyResult<ArrayView2<'x, T>> {
-        let [outer, _, inner] = self.three();
-        let (expected, got) = (outer * inner, x.len());
-        x.into_shape_with_order((outer, inner)).map_err(|_| {
-            PyValueError::new_err(format!("{arg}: expected {expected} numbers, got {got}"))
-        })
-    }
-
-    /// Outputs as an array without these axes, or with length one in their place.
-    fn reduced<'py, T: NumpyElement, D: Dimension>(
-        &self,
-        py: Python<'py>,
-        y: Array<T, D>,
-        keepdim: bool,
-    ) -> Bound<'py, PyAny> {
-        let ones = std::iter::repeat_n(&1, if keepdim { self.stop - self.start } else { 0 });
-        let (before, after) = (&self.shape[..self.start], &self.shape[self.stop..]);
-        let shape: Vec<_> = before.iter().chain(ones).chain(after).copied().collect();
-        let y = y.into_shape_with_order(shape).expect("a number for each reduction");
-        y.into_pyarray(py).into_any()
-    }
-
-    /// The gradient of `x` as an array of its shape.
-    fn whole<'py, T: NumpyElement, D: Dimension>(
-        &self,
-        py: Python<'py>,
-        dx: Array<T, D>,
-    ) -> Bound<'py, PyAny> {
-        let dx = dx.into_shape_with_order(self.shape).expect("a number for each of `x`");
-        dx.into_pyarray(py).into_any()
-    }
-}
 
 /// Functions of `x` with one output.
 macro_rules! one {
@@ -195,7 +129,7 @@ pub(crate) fn reduction_scan<'py>(
     by_dtype!(x, T => {
         let x = array::<T, IxDyn>("x", x)?;
         let x = x.c_order()?;
-        let axes = Axes::new(x.shape(), (dim, dim.saturating_add(1)))?;
+        let axes = Axes::one(x.shape(), dim)?;
         let rows = axes.rows(x.view());
         let y = enter(py, "reduction", x.len() / 2, || reduction::scan(rows, product, reverse))?;
         Ok(axes.whole(py, y))

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use crate::memory::Scratch;
 use crate::simd::Vector;
 use crate::threads::{self, Shared};
 use crate::{Element, vectorized};
@@ -19,7 +20,7 @@ const PIECE: usize = 1 << 12;
 const STRIPS: usize = 8;
 
 /// Softmax of `x` `[O, N, I]`, or its logarithm.
-pub(super) fn forward<T: Element, const LOG: bool>(x: &[T], dims: [usize; 3], y: &mut [T]) {
+pub(super) fn forward<T: Element, const LOG: bool>([x]: [&[T]; 1], dims: [usize; 3], y: &mut [T]) {
     let y = Shared::new(y);
     each_strip(dims, |strip, max, sums| {
         max.fill(T::of(f64::NEG_INFINITY));
@@ -50,8 +51,7 @@ pub(super) fn forward<T: Element, const LOG: bool>(x: &[T], dims: [usize; 3], y:
 
 /// Gradient of the input from `dy` and the output `y`, both `[O, N, I]`.
 pub(super) fn backward<T: Element, const LOG: bool>(
-    dy: &[T],
-    y: &[T],
+    [dy, y]: [&[T]; 2],
     dims: [usize; 3],
     dx: &mut [T],
 ) {
@@ -71,6 +71,31 @@ pub(super) fn backward<T: Element, const LOG: bool>(
                 subtract_shares(&dy[row.clone()], &y[row], sums, dx);
             } else {
                 subtract_products(&dy[row.clone()], &y[row], sums, dx);
+            }
+        }
+    });
+}
+
+/// What `row` makes of each column of arrays `[O, N, I]`, copied into a row, as columns of `y`.
+pub(super) fn copied<T: Element, const N: usize>(
+    x: [&[T]; N],
+    [outer, n, inner]: [usize; 3],
+    y: &mut [T],
+    row: impl Fn([&[T]; N], &mut [T]) + Sync,
+) {
+    let step = threads::piece_len(outer * inner, n);
+    let (y, cost) = (Shared::new(y), outer * n * inner * 2);
+    threads::for_each((outer * inner).div_ceil(step), cost, |task| {
+        let (mut to, mut from) = (Scratch::new(n), [(); N].map(|()| Scratch::new(n)));
+        for column in task * step..(outer * inner).min((task + 1) * step) {
+            let first = column / inner * n * inner + column % inner;
+            for (x, from) in x.iter().zip(&mut from) {
+                x[first..].iter().step_by(inner).zip(&mut **from).for_each(|(x, from)| *from = *x);
+            }
+            row(from.each_ref().map(|from| &**from), &mut to);
+            for (i, &to) in to.iter().enumerate() {
+                // SAFETY: no other task has this column.
+                unsafe { *y.at(first + i * inner) = to };
             }
         }
     });

@@ -11,78 +11,59 @@ use crate::layout::flat;
 use crate::simd::{Isa, Vector};
 use crate::{Element, Result, check_shape, memory, threads, vectorized};
 
+/// Columns from which on they are faster side by side than each copied into a row.
+const SIDE_BY_SIDE: usize = 16;
+
 /// Softmax of `x` `[O, N, I]` along its middle axis. Where all numbers are `-inf` it is NaN, as in NumPy.
 pub fn forward<T: Element>(x: ArrayView3<'_, T>) -> Result<Array3<T>> {
-    Ok(of_one(x, softmax_row, columns::forward::<T, false>))
+    Ok(along([x], |[x], y| softmax_row(x, y), columns::forward::<T, false>))
 }
 
 /// Logarithm of the softmax of `x` `[O, N, I]` along its middle axis.
 pub fn log_forward<T: Element>(x: ArrayView3<'_, T>) -> Result<Array3<T>> {
-    Ok(of_one(x, log_softmax_row, columns::forward::<T, true>))
+    Ok(along([x], |[x], y| log_softmax_row(x, y), columns::forward::<T, true>))
 }
 
 /// Gradient of the input of softmax from that of the output, `dy`, and the output `y`, `[O, N, I]`.
 pub fn backward<T: Element>(dy: ArrayView3<'_, T>, y: ArrayView3<'_, T>) -> Result<Array3<T>> {
     check_shape("softmax_backward", "dy", y.shape(), dy.shape())?;
-    Ok(of_two(dy, y, softmax_row_backward, columns::backward::<T, false>))
+    let row = |[dy, y]: [&[T]; 2], dx: &mut [T]| softmax_row_backward(dy, y, dx);
+    Ok(along([dy, y], row, columns::backward::<T, false>))
 }
 
 /// Gradient of the input of log-softmax from `dy` and the output `y`, both `[O, N, I]`.
 pub fn log_backward<T: Element>(dy: ArrayView3<'_, T>, y: ArrayView3<'_, T>) -> Result<Array3<T>> {
     check_shape("log_softmax_backward", "dy", y.shape(), dy.shape())?;
-    Ok(of_two(dy, y, log_softmax_row_backward, columns::backward::<T, true>))
+    let row = |[dy, y]: [&[T]; 2], dx: &mut [T]| log_softmax_row_backward(dy, y, dx);
+    Ok(along([dy, y], row, columns::backward::<T, true>))
 }
 
-/// `row` of each row where these lie one after the other, else `columns` of the whole.
-fn of_one<T: Element>(
-    x: ArrayView3<'_, T>,
-    row: fn(&[T], &mut [T]),
-    columns: fn(&[T], [usize; 3], &mut [T]),
+/// `row` of each row of arrays of one shape where these lie one after the other, else `columns` of the
+/// whole, or `row` of a copy of each where there are few.
+fn along<T: Element, const N: usize>(
+    x: [ArrayView3<'_, T>; N],
+    row: impl Fn([&[T]; N], &mut [T]) + Sync,
+    columns: fn([&[T]; N], [usize; 3], &mut [T]),
 ) -> Array3<T> {
-    let dims @ (outer, n, inner) = x.dim();
-    let x = x.as_standard_layout();
-    let x = flat(&x);
+    let dims @ (outer, n, inner) = x[0].dim();
+    let x = x.each_ref().map(|x| x.as_standard_layout());
+    let x = x.each_ref().map(|x| flat(x));
     let mut y = memory::unfilled_array(dims);
     let out = y.as_slice_mut().expect("a new array");
-    if inner != 1 {
-        columns(x, [outer, n, inner], out);
-        return y;
-    }
-    let step = threads::piece_len(outer, n) * n;
-    threads::for_each_piece(out, step, x.len(), |piece, y| {
-        let x = &x[piece * step..][..y.len()];
-        for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
-            row(x, y);
+    match inner {
+        _ if out.is_empty() => {}
+        1 => {
+            let step = threads::piece_len(outer, n) * n;
+            threads::for_each_piece(out, step, x[0].len(), |piece, y| {
+                for (i, y) in y.chunks_exact_mut(n).enumerate() {
+                    row(x.map(|x| &x[piece * step + i * n..][..n]), y);
+                }
+            });
         }
-    });
+        ..SIDE_BY_SIDE => columns::copied(x, [outer, n, inner], out, row),
+        _ => columns(x, [outer, n, inner], out),
+    }
     y
-}
-
-/// The same for two arrays.
-fn of_two<T: Element>(
-    dy: ArrayView3<'_, T>,
-    y: ArrayView3<'_, T>,
-    row: fn(&[T], &[T], &mut [T]),
-    columns: fn(&[T], &[T], [usize; 3], &mut [T]),
-) -> Array3<T> {
-    let dims @ (outer, n, inner) = y.dim();
-    let (dy, y) = (dy.as_standard_layout(), y.as_standard_layout());
-    let (dy, y) = (flat(&dy), flat(&y));
-    let mut dx = memory::unfilled_array(dims);
-    let out = dx.as_slice_mut().expect("a new array");
-    if inner != 1 {
-        columns(dy, y, [outer, n, inner], out);
-        return dx;
-    }
-    let step = threads::piece_len(outer, n) * n;
-    threads::for_each_piece(out, step, y.len(), |piece, dx| {
-        let range = piece * step..piece * step + dx.len();
-        let rows = dy[range.clone()].chunks_exact(n).zip(y[range].chunks_exact(n));
-        for ((dy, y), dx) in rows.zip(dx.chunks_exact_mut(n)) {
-            row(dy, y, dx);
-        }
-    });
-    dx
 }
 
 /// Largest number, `-inf` where there is none, passing over NaN, of which the exponentials make one of

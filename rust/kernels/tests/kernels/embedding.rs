@@ -1,7 +1,9 @@
 //! Rows of a table and their gradients.
 
 use lamina_kernels::embedding::{backward, forward};
-use ndarray::array;
+use ndarray::{Array1, array};
+
+use crate::noise;
 
 #[test]
 fn repeated_ids_add_up_and_padding_gets_nothing() {
@@ -12,6 +14,18 @@ fn repeated_ids_add_up_and_padding_gets_nothing() {
     let dy = array![[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]];
     let dweight = backward(dy.view(), ids.view(), 3, Some(0)).unwrap();
     assert_eq!(dweight, array![[0.0, 0.0], [0.0, 0.0], [6.0, 8.0]]);
+}
+
+#[test]
+fn rows_of_any_width_are_copied_whole() {
+    for width in [1, 3, 16, 35, 200, 1000] {
+        let weight = noise::<f32, _>((300, width), 1);
+        let ids = Array1::from_shape_fn(5000, |i| (i * i % 299) as i32);
+        let y = forward(ids.view(), weight.view()).unwrap();
+        for (id, y) in ids.iter().zip(y.rows()) {
+            assert_eq!(y, weight.row(*id as usize));
+        }
+    }
 }
 
 #[test]

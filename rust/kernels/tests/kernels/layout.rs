@@ -1,6 +1,7 @@
 //! Copies in C order against the numbers where they were.
 
-use lamina_kernels::layout::{Solid, copied, joined};
+use lamina_kernels::layout::{Solid, copied, joined, padded};
+use lamina_kernels::{memory, threads};
 use ndarray::{Array, ArrayD, ArrayView, ArrayViewD, Axis, Dimension, IxDyn, Slice};
 
 use crate::noise;
@@ -89,4 +90,50 @@ fn parts_stand_side_by_side() {
     let error = joined(&[x.view(), y.view()]).unwrap_err();
     assert_eq!(error.to_string(), "[joined] parts: expected shape [40, 40], got [50, 40]");
     assert_eq!(joined::<f32>(&[]).unwrap().dim(), (0, 0));
+}
+
+#[test]
+fn padding_surrounds_and_cuts() {
+    for (shape, pairs) in [
+        (vec![], vec![]),
+        (vec![5], vec![(2, 3)]),
+        (vec![5], vec![(-2, -3)]),
+        (vec![100_000], vec![(70_000, -10)]),
+        (vec![0, 3], vec![(2, 1), (0, 1)]),
+        (vec![700, 90], vec![(0, 0), (1, 2)]),
+        (vec![700, 90], vec![(3, 0), (0, 0)]),
+        (vec![2, 3, 40, 50], vec![(0, 0), (0, 0), (1, 2), (17, 3)]),
+        (vec![2, 3, 40, 50], vec![(1, -1), (-1, 4), (0, 0), (-20, 0)]),
+        (vec![4, 3, 5], vec![(-3, 9), (2, -4), (1, 1)]),
+        (vec![4, 3, 5], vec![(0, 0), (-3, 1), (0, 0)]),
+    ] {
+        let x = noise::<f32, _>(IxDyn(&shape), 1);
+        let lengths: Vec<_> = shape
+            .iter()
+            .zip(&pairs)
+            .map(|(&n, &(before, after))| (n as isize + before + after) as usize)
+            .collect();
+        let expected = ArrayD::from_shape_fn(IxDyn(&lengths), |place| {
+            let from =
+                place.slice().iter().zip(&pairs).map(|(&i, pair)| i.wrapping_add_signed(-pair.0));
+            *x.get(IxDyn(&from.collect::<Vec<_>>())).unwrap_or(&-1.5)
+        });
+        for threads in [1, 3] {
+            threads::set_num_threads(threads);
+            assert_eq!(padded(x.view(), &pairs, -1.5).unwrap(), expected, "{shape:?} {pairs:?}");
+        }
+        let turned: Vec<_> = pairs.iter().rev().copied().collect();
+        assert_eq!(padded(x.t(), &turned, -1.5).unwrap(), expected.t());
+    }
+    let x = noise::<f64, _>(IxDyn(&[2, 3]), 1);
+    for (pairs, text) in [
+        (vec![(0, 0)], "expected 2 pairs, got 1"),
+        (vec![(0, 0), (-2, -2)], "expected a length from 0 on, got 3 and -2, -2"),
+        (vec![(0, 0), (isize::MAX, isize::MAX)], "expected a length from 0 on"),
+    ] {
+        let error = padded(x.view(), &pairs, 0.0).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("[padded] pairs: {text}")), "{error}");
+    }
+    let most = [(isize::MAX, 0), (isize::MAX, 0)];
+    assert!(memory::guarded(|| padded(x.view(), &most, 0.0)).is_err());
 }

@@ -39,6 +39,11 @@ fn an_index_outside_is_refused() {
         let error = gather_backward(x.view(), ids.view(), 2).unwrap_err().to_string();
         assert_eq!(error, format!("[gather_backward] index: expected 0 to below 2, got {given}"));
     }
+    // Whose place among the numbers could be counted wrongly.
+    let wide = array![[[1.0f32, 2.0, 3.0]]];
+    for id in [1, -1, i64::MAX, i64::MAX / 3 * 2, 1 << 62] {
+        assert!(gather(wide.view(), array![[[0, id, 0]]].view()).is_err(), "{id}");
+    }
 }
 
 #[test]
